@@ -1,0 +1,1 @@
+"""The local door: HTTP and WebSocket for the editor, scripts and the command line."""

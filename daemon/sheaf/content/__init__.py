@@ -1,0 +1,1 @@
+"""Pure document knowledge: blocks, Markdown, HTML, plain text, diff."""

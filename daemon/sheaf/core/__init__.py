@@ -1,0 +1,1 @@
+"""The sans-IO core: pure state machines, no clock, no sockets, no files."""

@@ -1,0 +1,1 @@
+"""Replicas and the update inspector; the only package that imports pycrdt."""

@@ -1,0 +1,1 @@
+"""Identities and sealing, over the cryptography library."""

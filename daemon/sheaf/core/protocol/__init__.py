@@ -1,0 +1,1 @@
+"""Session, mux, sync, signalling, pairing: pure state machines."""

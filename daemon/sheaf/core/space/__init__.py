@@ -1,0 +1,1 @@
+"""Membership, epochs, envelopes, acceptance."""

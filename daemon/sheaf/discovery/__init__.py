@@ -1,0 +1,1 @@
+"""Ways to learn where a peer may be reached."""

@@ -1,0 +1,1 @@
+"""Application services: spaces, documents, peers. Knows ports, not adapters."""

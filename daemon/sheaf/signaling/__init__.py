@@ -1,0 +1,1 @@
+"""Ways to carry sealed signalling messages."""
