@@ -1,0 +1,121 @@
+# Everything a person or a machine does with this repository. `make help` lists it; docs/HACKING.md explains it.
+#
+# Needed beforehand: make, and a Python >= 3.11 with venv. Node is not: it arrives as a Python wheel when the
+# web editor has to be built. ARGS="..." is handed on to whatever the target runs.
+
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+SEEDS ?= 50
+ARGS ?=
+WEB_SOURCES := $(shell find webui -path webui/node_modules -prune -o -path webui/dist -prune -o -type f -print)
+LOCK := uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header --no-annotate
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test checks suite lint types floors webui-check format unit meta sim e2e netns bench coverage lock \
+	wheel dev clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+# ---- the two everyday commands -------------------------------------------------------------------------------
+
+run: $(VENV)/.run-stamp $(VENV)/.project-stamp ## set everything up, start the daemon, open the editor
+	@$(BIN)/sheaf up $(ARGS)
+
+test: checks suite ## every check and every test that does not need root (the browser ones included)
+
+# ---- the parts of `make test` --------------------------------------------------------------------------------
+
+checks: lint types floors webui-check ## lint, types, import floors, front end
+
+lint: dev ## ruff: rules and formatting
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: dev ## mypy --strict over the daemon
+	@$(BIN)/mypy
+
+floors: dev ## import-linter: who may import whom
+	@$(BIN)/lint-imports --no-logo
+
+webui-check: dev ## the web editor's own lint, types and unit tests
+	@$(BIN)/python -m tests.support.node webui run check
+
+# NETNS=1 adds what needs root, so that one run (and one summary) covers everything: .ci/run does that.
+suite: dev ## pytest: everything that does not need root
+ifeq ($(NETNS),)
+	@echo "Left out here: the network-namespace tests, which need root (make netns)."
+	@echo "Parts: make unit | meta | sim | e2e | netns; one test: make suite ARGS='-k name'."
+	@$(BIN)/python -m pytest -m "not netns" $(ARGS)
+else
+	@$(BIN)/python -m pytest $(ARGS)
+endif
+
+unit: dev ## pytest: unit and contract tests only
+	@$(BIN)/python -m pytest -m "not netns" tests/unit tests/contract $(ARGS)
+
+meta: dev ## pytest: tests about the repository itself
+	@$(BIN)/python -m pytest tests/meta $(ARGS)
+
+sim: dev ## the seeded simulator, SEEDS=50 worlds
+	@SHEAF_SIM_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/sim $(ARGS)
+
+e2e: dev ## real daemons and a real browser, as far as that goes without root
+	@$(BIN)/python -m pytest -m "not netns" tests/e2e $(ARGS)
+
+netns: dev ## what needs root: two machines in two network namespaces
+	@$(BIN)/python -m pytest -m netns $(ARGS)
+
+coverage: dev ## branch coverage of the unit, contract and sim tests, in the terminal
+	@$(BIN)/python -m pytest -m "not netns" --cov --cov-report=term tests/unit tests/contract tests/sim $(ARGS)
+
+bench: dev ## measurements, each against its peer in the same run
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+# ---- tools ---------------------------------------------------------------------------------------------------
+
+format: dev ## let ruff put the code in shape
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+wheel: dev ## dist/: the wheel (web editor inside) and the sdist
+	@$(BIN)/uv build --quiet --out-dir dist
+	@ls -l dist
+
+lock: dev ## refresh requirements/*.txt from pyproject.toml (LOCK_ARGS=--upgrade takes newer versions)
+	@$(BIN)/$(LOCK) $(LOCK_ARGS) pyproject.toml -o requirements/run.txt
+	@$(BIN)/$(LOCK) $(LOCK_ARGS) --extra dev --extra keyring --extra nats pyproject.toml -o requirements/dev.txt
+
+clean: ## remove everything that was made here, the environment included
+	rm -rf $(VENV) dist build daemon/sheaf/webui_dist daemon/sheaf/webui_dist.new webui/node_modules webui/dist \
+		tests/bench/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	find daemon tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---- the environment: locked versions with hashes, then the project itself, editable ----------------------------
+
+dev: $(VENV)/.dev-stamp $(VENV)/.project-stamp
+
+$(VENV)/.venv-stamp:
+	@test -n "$(PYTHON)" || { echo "No Python >= 3.11 with venv found (on Debian: apt install python3-venv)."; exit 1; }
+	@echo "Making the environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.run-stamp: requirements/run.txt | $(VENV)/.venv-stamp
+	@echo "Installing what the daemon needs"
+	@$(PIP) install --quiet --require-hashes -r requirements/run.txt
+	@touch $@
+
+$(VENV)/.dev-stamp: requirements/dev.txt | $(VENV)/.venv-stamp
+	@echo "Installing what the daemon, the tests and the checks need"
+	@$(PIP) install --quiet --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.project-stamp: pyproject.toml hatch_build.py $(WEB_SOURCES) | $(VENV)/.venv-stamp
+	@echo "Building the web editor (if it changed) and linking the project into $(VENV)"
+	@$(PIP) install --quiet --no-deps --editable .
+	@touch $@
