@@ -1,0 +1,269 @@
+"""What the node tells its callers: frozen snapshots, safe to keep, never live objects.
+
+`api/schemas` turns them into JSON with the same field names. Times are milliseconds
+since 1970 UTC (`*_ms`), durations say their unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, IntEnum, StrEnum
+from typing import Final, Protocol
+
+from sheaf.core.base.ids import DeviceId, DocId, OpId, SpaceId, UserId
+from sheaf.core.space.membership import Role
+
+
+class Unset(Enum):
+    """The type of `UNSET`: 'leave this field as it is' (None is a value)."""
+
+    TOKEN = 0
+
+
+UNSET: Final = Unset.TOKEN
+
+
+class DocType(StrEnum):
+    """A page (block tree, XmlFragment `body`) or a text (Text `text`)."""
+
+    PAGE = "page"
+    TEXT = "text"
+
+
+class ContentFormat(StrEnum):
+    """Forms a document's content can be read and written in."""
+
+    MARKDOWN = "markdown"
+    TEXT = "text"
+    HTML = "html"
+    JSON = "json"
+    YJS = "yjs"
+
+
+class CloseCode(IntEnum):
+    """Why a document's subscriber is let go; the numbers are WebSocket close codes."""
+
+    STOPPING = 1001
+    STORAGE_FAILED = 1013
+    NOT_SIGNED_IN = 4401
+    NOT_ALLOWED = 4403
+    GONE = 4404
+    TOO_SLOW = 4408
+    TOO_BIG = 4413
+    REFUSED = 4422
+
+
+class JoinState(StrEnum):
+    """How far a join has come."""
+
+    SEARCHING = "searching"
+    CONNECTING = "connecting"
+    JOINING = "joining"
+    CATCHING_UP = "catching_up"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class PeerState(StrEnum):
+    """How a peer stands to us right now."""
+
+    OFFLINE = "offline"
+    CONNECTING = "connecting"
+    SYNCING = "syncing"
+    LIVE = "live"
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileView:
+    """Who this device says it is."""
+
+    user_id: UserId
+    user_name: str
+    device_id: DeviceId
+    device_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceSummary:
+    """One space in the list."""
+
+    space_id: SpaceId
+    name: str
+    role: Role
+    member_count: int
+    document_count: int
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentView:
+    """One document in a space's tree."""
+
+    document_id: DocId
+    space_id: SpaceId
+    title: str
+    type: DocType
+    parent_id: DocId | None
+    order: str
+    trashed: bool
+    created_ms: int
+    updated_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemberDeviceView:
+    """One device of a member."""
+
+    device_id: DeviceId
+    name: str
+    is_self: bool
+    is_online: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MemberView:
+    """One person in a space."""
+
+    user_id: UserId
+    name: str
+    role: Role
+    is_self: bool
+    devices: tuple[MemberDeviceView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InvitationView:
+    """An open invitation; `ticket` is None when another device issued it."""
+
+    op_id: OpId
+    ticket: str | None
+    role: Role
+    expires_ms: int | None
+    uses_left: int
+    is_revoked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class JoinView:
+    """A join in progress, or its end."""
+
+    join_id: str
+    space_id: SpaceId
+    space_name: str | None
+    state: JoinState
+    done_bytes: int
+    total_bytes: int
+    error: tuple[str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class PeerSpaceView:
+    """What one peer has of one space: `behind` counts my envelopes it is not known to hold."""
+
+    space_id: SpaceId
+    behind: int
+    done_bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeerView:
+    """Another device, connected or not."""
+
+    device_id: DeviceId
+    user_id: UserId
+    user_name: str
+    device_name: str
+    state: PeerState
+    path: str | None
+    description: str | None
+    rtt_ms: float | None
+    spaces: tuple[PeerSpaceView, ...]
+    last_seen_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LanView:
+    """How this daemon can be reached on the local network."""
+
+    listening: str | None
+    mdns: str
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StorageView:
+    """'ok', 'read_only' or 'failed', and how many local edits no peer could have yet."""
+
+    state: str
+    detail: str | None
+    unsent_edits: int
+
+
+@dataclass(frozen=True, slots=True)
+class StatusView:
+    """Everything `sheaf status` shows."""
+
+    version: str
+    started_ms: int
+    data_dir: str
+    profile: ProfileView
+    lan: LanView
+    storage: StorageView
+    spaces: tuple[SpaceSummary, ...]
+    peers: tuple[PeerView, ...]
+
+
+NodeMetrics = Mapping[str, float]
+"""Metric name (without the `sheaf_` prefix) → value."""
+
+
+class DocumentSubscriber(Protocol):
+    """A tab (or script) that has a document open. Called synchronously; must only enqueue."""
+
+    def update(self, data: bytes) -> None:
+        """A Yjs update from another tab or a peer, already durable here."""
+        ...
+
+    def committed(self, frames: int, state_vector: bytes) -> None:
+        """`frames` submits of this subscriber (cumulative) are durable; the document's state vector."""
+        ...
+
+    def awareness(self, data: bytes) -> None:
+        """A y-protocols awareness update from another tab or a peer."""
+        ...
+
+    def closed(self, code: CloseCode, reason: str) -> None:
+        """The document is no longer served to this subscriber. Nothing follows."""
+        ...
+
+
+class DocumentHandle(Protocol):
+    """One subscriber's hold on an open document."""
+
+    @property
+    def can_write(self) -> bool: ...
+
+    def state_vector(self) -> bytes: ...
+
+    def diff(self, state_vector: bytes) -> bytes:
+        """What a replica at `state_vector` lacks. Raises ProtocolViolation on junk."""
+        ...
+
+    async def submit(self, update: bytes) -> None:
+        """Hand in an update; returns when it is queued (waits while the inbox is full).
+
+        Raises:
+            UpdateRefused: the inspector or the document refuses it; nothing changed.
+            NotAllowed: the local user may only read.
+        """
+        ...
+
+    def awareness(self, data: bytes) -> None:
+        """Presence from this subscriber (≤ 4 KiB). Raises WireError on junk."""
+        ...
+
+    def awareness_states(self) -> bytes | None: ...
+
+    async def close(self) -> None: ...
