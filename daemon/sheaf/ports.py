@@ -158,6 +158,15 @@ class ClientClaimRow:
 
 
 @dataclass(frozen=True, slots=True)
+class TouchedRow:
+    """When a document last changed, by its authors' clocks; for display only."""
+
+    space_id: SpaceId
+    doc_id: DocId
+    updated_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class QuarantineRow:
     """An envelope kept out of its document (hostile or unaccepted), with the reason."""
 
@@ -191,6 +200,8 @@ class WriteBatch:
     peers: list[PeerRow] = field(default_factory=list)
     claims: list[ClientClaimRow] = field(default_factory=list)
     quarantine: list[QuarantineRow] = field(default_factory=list)
+    touched: list[TouchedRow] = field(default_factory=list)
+    """Upserts by (space, document); the greater time stays."""
     settings: dict[str, bytes] = field(default_factory=dict)
     forget_spaces: list[SpaceId] = field(default_factory=list)
     """Delete every row of these spaces (leaving)."""
@@ -254,6 +265,7 @@ class Store(Protocol):
     async def peers(self, space_id: SpaceId) -> Sequence[PeerRow]: ...
     async def claims(self, space_id: SpaceId) -> Sequence[ClientClaimRow]: ...
     async def quarantined(self, space_id: SpaceId) -> Sequence[QuarantineRow]: ...
+    async def touched(self, space_id: SpaceId) -> Sequence[TouchedRow]: ...
     async def setting(self, key: str) -> bytes | None: ...
     async def check(self) -> Sequence[str]:
         """Read-only integrity checks; one line per problem, empty when sound."""
