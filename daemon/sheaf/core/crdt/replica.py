@@ -1,0 +1,291 @@
+"""A replica: one Yjs document in native code, behind the inspector (PROTOCOL §3).
+
+This package is the only one that imports pycrdt. What a replica returns from `apply` and from
+every edit is the *effective* update: exactly what changed here, or None. Echoes end by that.
+Must not know envelopes, devices, people or storage.
+
+Invariants, kept for every replica that has not raised `ReplicaPoisoned`:
+
+1. No bytes reach native code that `inspect_update` has not accepted.
+2. Nothing is pending inside: an update whose dependencies are not here is refused before it is
+   applied, and after each one the clocks it promised are compared with those it brought.
+3. The client id is new for each instance, never stored, and nobody else's updates may write it.
+4. All use is from one thread; native documents are not to be shared between threads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, Self, TypeVar
+
+import pycrdt
+
+from sheaf.core.base.errors import SheafError, UpdateRefused
+from sheaf.core.base.limits import INTEGER_MAX
+from sheaf.core.base.machine import Entropy
+from sheaf.core.crdt.inspector import UpdateSummary, inspect_update
+from sheaf.core.crdt.state_vector import decode_state_vector
+
+EMPTY_UPDATE: Final = b"\x00\x00"
+"""The update that changes nothing: no clients, no deletions."""
+_DIGEST_DOMAIN: Final = b"sheaf/1 document\0"
+_NORMALISING_CLIENT: Final = 1
+
+ResultT = TypeVar("ResultT")
+
+
+class UpdateGap(UpdateRefused):
+    """The update builds on changes that are not here yet.
+
+    `missing`: by client id, the clock that must be reached first. The caller fetches those
+    changes (from a tab: by asking for a sync step 2) and applies them before this one.
+    """
+
+    def __init__(self, missing: Mapping[int, int]) -> None:
+        super().__init__("the update builds on changes that are not here yet")
+        self.missing = dict(missing)
+
+
+class ReplicaPoisoned(SheafError):
+    """Native code failed in mid-change; this replica must be thrown away and rebuilt.
+
+    The caller loads a new one from storage, without the update that did it, and
+    quarantines that one.
+    """
+
+
+class Replica:
+    """One Y.Doc.
+
+    Args:
+        entropy: where the client id comes from.
+        client_id: use this one instead; for tests and canonical replay only.
+    """
+
+    def __init__(self, *, entropy: Entropy, client_id: int | None = None) -> None:
+        self._start(draw_client_id(entropy) if client_id is None else client_id)
+
+    def _start(self, client_id: int) -> None:
+        self._doc: pycrdt.Doc[pycrdt.Text] = pycrdt.Doc(client_id=client_id)
+        self._client_id = client_id
+        self._clocks: dict[int, int] = {}
+        self._effective: list[bytes] = []
+        self._poisoned = False
+        self._subscription: pycrdt.Subscription | None = None
+
+    @classmethod
+    def load(cls, updates: Iterable[bytes], *, entropy: Entropy) -> Self:
+        """A replica holding `updates`, applied in order in one transaction.
+
+        Raises:
+            UpdateRefused: one of them is refused or builds on something absent.
+            ReplicaPoisoned: native code failed on them.
+        """
+        wanted: list[bytes] = []
+        clocks: dict[int, int] = {}
+        for update in updates:
+            summary = inspect_update(update)
+            _require(summary, clocks)
+            for client, span in summary.clients.items():
+                if span.end > clocks.get(client, 0):
+                    clocks[client] = span.end
+            wanted.append(update)
+        client_id = draw_client_id(entropy)
+        while client_id in clocks:
+            client_id = draw_client_id(entropy)
+        replica = cls(entropy=entropy, client_id=client_id)
+        replica._guarded(lambda: replica._apply_all(wanted))
+        replica._clocks = decode_state_vector(replica._doc.get_state())
+        if replica._clocks != clocks:
+            raise replica._poison("loading left changes pending")
+        return replica
+
+    @property
+    def client_id(self) -> int:
+        """The Yjs client id of this instance."""
+        return self._client_id
+
+    @property
+    def doc(self) -> pycrdt.Doc[pycrdt.Text]:
+        """The native document, for the views of this package; change it only inside `edit`."""
+        self._check_alive()
+        return self._doc
+
+    def apply(self, update: bytes, summary: UpdateSummary | None = None) -> bytes | None:
+        """Take in somebody else's update.
+
+        Args:
+            update: a Yjs v1 update.
+            summary: what `inspect_update` said of exactly these bytes, when the caller has it.
+
+        Returns:
+            What this changed here, as an update; None if nothing was new.
+
+        Raises:
+            UpdateGap: it depends on changes not here; nothing was changed.
+            UpdateRefused: it is malformed or writes this replica's own client id; nothing was changed.
+            ReplicaPoisoned: see there.
+        """
+        self._check_alive()
+        if summary is None:
+            summary = inspect_update(update)
+        _require(summary, self._clocks)
+        own = summary.clients.get(self._client_id)
+        if own is not None and own.end > self._clocks.get(self._client_id, 0):
+            raise UpdateRefused("the update writes in the name of this very replica")
+        if summary.is_empty:
+            return None
+        effective = self._transact(lambda: self._apply_one(update))
+        self._note(update, effective, summary)
+        return effective
+
+    def edit(self, change: Callable[[], None]) -> bytes | None:
+        """Run `change` on `doc` as one transaction.
+
+        Arguments must have been checked before: transactions do not roll back, so an error
+        inside `change` poisons the replica.
+
+        Returns:
+            What changed, as an update; None if nothing did.
+        """
+        self._check_alive()
+        effective = self._transact(change)
+        if effective is not None:
+            for client, span in inspect_update(effective).clients.items():
+                self._clocks[client] = span.end
+        return effective
+
+    def state_vector(self) -> bytes:
+        """The encoded state vector, for sync step 1. Deletions do not move it."""
+        return self.doc.get_state()
+
+    def clocks(self) -> dict[int, int]:
+        """By client id, the first clock not yet here."""
+        self._check_alive()
+        return dict(self._clocks)
+
+    def encode_state(self) -> bytes:
+        """Everything, as one update. Not canonical: equal replicas may differ here."""
+        return self.doc.get_update()
+
+    def diff(self, state_vector: bytes) -> bytes:
+        """What a replica at `state_vector` lacks, with all deletions.
+
+        Raises:
+            UpdateRefused: the state vector is malformed.
+        """
+        decode_state_vector(state_vector)
+        return self._guarded(lambda: self._doc.get_update(state_vector))
+
+    def normalised(self) -> bytes:
+        """Everything, as one update, in the encoding every equal replica arrives at (PROTOCOL §3)."""
+        fresh: pycrdt.Doc[pycrdt.Text] = pycrdt.Doc(client_id=_NORMALISING_CLIENT)
+        self._guarded(lambda: fresh.apply_update(self._doc.get_update()))
+        return fresh.get_update()
+
+    def digest(self) -> bytes:
+        """32 bytes, equal on equal replicas; SHA-256 over `normalised` (PROTOCOL §3)."""
+        return hashlib.sha256(_DIGEST_DOMAIN + self.normalised()).digest()
+
+    def _transact(self, change: Callable[[], None]) -> bytes | None:
+        if self._subscription is None:
+            self._subscription = self._doc.observe(self._on_transaction)
+        self._guarded(lambda: self._in_transaction(change))
+        if not self._effective:
+            return None
+        # One transaction, one event; it fires only when something changed.
+        effective = self._effective.pop()
+        assert not self._effective
+        return effective
+
+    def _in_transaction(self, change: Callable[[], None]) -> None:
+        with self._doc.transaction():
+            change()
+
+    def _apply_all(self, updates: Iterable[bytes]) -> None:
+        with self._doc.transaction():
+            for update in updates:
+                self._apply_one(update)
+
+    def _apply_one(self, update: bytes) -> None:
+        try:
+            self._doc.apply_update(update)
+        except ValueError as error:  # raised while decoding, before anything is changed
+            raise UpdateRefused(f"the update cannot be read: {error}") from error
+
+    def _on_transaction(self, event: pycrdt.TransactionEvent) -> None:
+        self._effective.append(event.update)
+
+    def _note(self, update: bytes, effective: bytes | None, summary: UpdateSummary) -> None:
+        """Invariant 2: what the update promised has arrived, nothing is pending."""
+        brought = (
+            {}
+            if effective is None
+            else summary.clients
+            if effective == update
+            else inspect_update(effective).clients
+        )
+        for client, span in summary.clients.items():
+            known = self._clocks.get(client, 0)
+            if span.end <= known:
+                continue
+            if client not in brought or brought[client] != (known, span.end):
+                raise self._poison("an accepted update stayed pending")
+            self._clocks[client] = span.end
+
+    def _guarded(self, call: Callable[[], ResultT]) -> ResultT:
+        """Run native code; whatever it raises but a refusal poisons the replica.
+
+        A Rust panic arrives as `PanicException`, a BaseException that cannot be imported.
+        """
+        try:
+            return call()
+        except UpdateRefused:
+            raise
+        except BaseException as error:
+            if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+                raise self._poison(str(error)) from error
+            raise
+
+    def _poison(self, reason: str) -> ReplicaPoisoned:
+        self._poisoned = True
+        return ReplicaPoisoned(f"the document must be rebuilt: {reason}")
+
+    def _check_alive(self) -> None:
+        if self._poisoned:
+            raise ReplicaPoisoned("the document must be rebuilt")
+
+
+def draw_client_id(entropy: Entropy) -> int:
+    """A random Yjs client id, 1 … 2^53-1; never store it."""
+    return int.from_bytes(entropy(7), "big") % INTEGER_MAX + 1
+
+
+def merge_updates(updates: Sequence[bytes]) -> bytes:
+    """One update with the effect of all, without a document.
+
+    Raises:
+        UpdateRefused: one of them is refused, or between them there is a hole: then
+            they are kept as they are.
+    """
+    for update in updates:
+        inspect_update(update)
+    if len(updates) < 2:
+        return updates[0] if updates else EMPTY_UPDATE
+    try:
+        merged = pycrdt.merge_updates(*updates)
+    except BaseException as error:
+        if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+            raise UpdateRefused(f"the updates cannot be merged: {error}") from error
+        raise
+    inspect_update(merged)
+    return merged
+
+
+def _require(summary: UpdateSummary, clocks: Mapping[int, int]) -> None:
+    missing = {
+        client: clock for client, clock in summary.dependencies.items() if clocks.get(client, 0) < clock
+    }
+    if missing:
+        raise UpdateGap(missing)
