@@ -14,8 +14,8 @@ What an accepted update guarantees:
 3. Only what Yjs 13 writes: GC, and items with known content and type numbers. No Skip: it stands
    for a hole, and a Y.Doc must never hold a pending struct. No sub-documents, no XML hooks, no
    yrs-only moves and weak links: nothing in Sheaf makes them and other replicas choke on them.
-4. An item refers only to earlier items of its own client, and to no struct of this update that
-   cannot be a parent as its parent.
+4. An item refers only to earlier items of its own client, has two different neighbours, and
+   names no struct of this update as its parent that cannot be one.
 5. Strings are UTF-8 with a true UTF-16 length, numbers minimal, nesting bounded, no bytes left over.
 """
 
@@ -32,6 +32,7 @@ from sheaf.core.crdt.lib0 import check_json, read_string, read_uvar, skip_any, s
 
 CLOCK_MAX: Final = base_limits.CLOCK_MAX
 _HAS_LEFT, _HAS_RIGHT, _HAS_KEY = 0x80, 0x40, 0x20
+_NEIGHBOURS: Final = _HAS_LEFT | _HAS_RIGHT
 _REF_MASK: Final = 0x1F
 _GC, _DELETED, _JSON, _BINARY, _STRING, _EMBED, _FORMAT, _TYPE, _ANY = range(9)
 _NAMED_TYPE: Final = 3
@@ -163,16 +164,8 @@ def _walk_structs(
             length, pos = read_uvar(data, pos)
             found.dead.setdefault(client, []).extend((clock, clock + length))
         else:
-            if info & (_HAS_LEFT | _HAS_RIGHT):
-                for flag in (_HAS_LEFT, _HAS_RIGHT):
-                    if info & flag:
-                        other, pos = read_uvar(data, pos)
-                        other_clock, pos = read_uvar(data, pos)
-                        if other != client:
-                            if other_clock >= needs.get(other, 0):
-                                needs[other] = other_clock + 1
-                        elif other_clock >= clock:
-                            raise UpdateRefused("an item in the update refers to a later one")
+            if info & _NEIGHBOURS:
+                pos = _read_neighbours(data, pos, client, clock, info, needs)
             else:
                 pos = _read_parent(data, pos, client, clock, info, found)
             if ref == _STRING:
@@ -184,6 +177,31 @@ def _walk_structs(
         if not length or clock >= CLOCK_MAX:
             raise UpdateRefused("a clock or length in the update is out of range")
     return clock, pos
+
+
+def _read_neighbours(data: bytes, pos: int, client: int, clock: int, info: int, needs: dict[int, int]) -> int:
+    """The items between which an item was put: its left and its right origin, or one of them."""
+    left = left_clock = -1
+    if info & _HAS_LEFT:
+        left, pos = read_uvar(data, pos)
+        left_clock, pos = read_uvar(data, pos)
+        if left == client:
+            if left_clock >= clock:
+                raise UpdateRefused("an item in the update refers to a later one")
+        elif left_clock >= needs.get(left, 0):
+            needs[left] = left_clock + 1
+    if info & _HAS_RIGHT:
+        right, pos = read_uvar(data, pos)
+        right_clock, pos = read_uvar(data, pos)
+        if right == client:
+            if right_clock >= clock:
+                raise UpdateRefused("an item in the update refers to a later one")
+        elif right_clock >= needs.get(right, 0):
+            needs[right] = right_clock + 1
+        if right_clock == left_clock and right == left:
+            # Nothing fits between an item and itself; it makes normalisation unstable (measured).
+            raise UpdateRefused("an item in the update has one item on both sides")
+    return pos
 
 
 def _read_parent(data: bytes, pos: int, client: int, clock: int, info: int, found: _Findings) -> int:
