@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import pycrdt
 
@@ -25,10 +25,15 @@ from sheaf.core.base.errors import SheafError, UpdateRefused
 from sheaf.core.base.limits import INTEGER_MAX
 from sheaf.core.base.machine import Entropy
 from sheaf.core.crdt.inspector import UpdateSummary, inspect_update
+from sheaf.core.crdt.page import BODY, PlainNode, read_page, unknown_names
+from sheaf.core.crdt.page_edit import PageEdit, check_edits, edit_page
 from sheaf.core.crdt.state_vector import decode_state_vector
+from sheaf.core.crdt.text import Splice, TextMap, check_splices, splice_text
 
 EMPTY_UPDATE: Final = b"\x00\x00"
 """The update that changes nothing: no clients, no deletions."""
+TEXT: Final = "text"
+"""The root of a text document."""
 _DIGEST_DOMAIN: Final = b"sheaf/1 document\0"
 _NORMALISING_CLIENT: Final = 1
 
@@ -67,7 +72,7 @@ class Replica:
         self._start(draw_client_id(entropy) if client_id is None else client_id)
 
     def _start(self, client_id: int) -> None:
-        self._doc: pycrdt.Doc[pycrdt.Text] = pycrdt.Doc(client_id=client_id)
+        self._doc: pycrdt.Doc[Any] = pycrdt.Doc(client_id=client_id)
         self._client_id = client_id
         self._clocks: dict[int, int] = {}
         self._effective: list[bytes] = []
@@ -107,7 +112,7 @@ class Replica:
         return self._client_id
 
     @property
-    def doc(self) -> pycrdt.Doc[pycrdt.Text]:
+    def doc(self) -> pycrdt.Doc[Any]:
         """The native document, for the views of this package; change it only inside `edit`."""
         self._check_alive()
         return self._doc
@@ -180,13 +185,76 @@ class Replica:
 
     def normalised(self) -> bytes:
         """Everything, as one update, in the encoding every equal replica arrives at (PROTOCOL §3)."""
-        fresh: pycrdt.Doc[pycrdt.Text] = pycrdt.Doc(client_id=_NORMALISING_CLIENT)
+        fresh: pycrdt.Doc[Any] = pycrdt.Doc(client_id=_NORMALISING_CLIENT)
         self._guarded(lambda: fresh.apply_update(self._doc.get_update()))
         return fresh.get_update()
 
     def digest(self) -> bytes:
         """32 bytes, equal on equal replicas; SHA-256 over `normalised` (PROTOCOL §3)."""
         return hashlib.sha256(_DIGEST_DOMAIN + self.normalised()).digest()
+
+    def text(self) -> str:
+        """The text document's text; one U+FFFC for each embedded object."""
+        return TextMap(self._text().diff()).text
+
+    def apply_splices(self, splices: Iterable[Splice]) -> bytes | None:
+        """Edit the text document.
+
+        Args:
+            splices: (position, code points to delete, text to insert); positions in the text
+                as it is now, ascending, not overlapping.
+
+        Returns:
+            What changed, as an update; None if nothing did.
+
+        Raises:
+            UsageError: a splice lies outside the text or cannot be stored; nothing was changed.
+        """
+        root = self._text()
+        checked = check_splices(splices, len(self.text()))
+        return self.edit(lambda: splice_text(root, checked)) if checked else None
+
+    def append_text(self, text: str) -> bytes | None:
+        """Add to the end of the text document."""
+        return self.apply_splices([(len(self.text()), 0, text)]) if text else None
+
+    def read_page(self) -> list[PlainNode]:
+        """The page's blocks as a plain tree."""
+        body = self._body()
+        with self._doc.transaction():
+            return self._guarded(lambda: read_page(body))
+
+    def check_page(self) -> list[str]:
+        """Names of elements and marks in the page that the schema does not know; empty is good."""
+        return unknown_names(self.read_page())
+
+    def edit_page(self, edits: Iterable[PageEdit]) -> bytes | None:
+        """Edit the page's blocks.
+
+        Args:
+            edits: see `PageEdit`; block numbers in the page as it is now, ascending, not overlapping.
+
+        Returns:
+            What changed, as an update; None if nothing did.
+
+        Raises:
+            UsageError: an edit does not fit the page; nothing was changed.
+        """
+        body = self._body()
+        checked = check_edits(self.read_page(), edits)
+        return self.edit(lambda: edit_page(body, checked)) if checked else None
+
+    def append_blocks(self, blocks: Sequence[PlainNode]) -> bytes | None:
+        """Add blocks to the end of the page."""
+        return self.edit_page([(len(self._body().children), 0, blocks, None)]) if blocks else None
+
+    def _text(self) -> pycrdt.Text:
+        text: pycrdt.Text = self.doc.get(TEXT, type=pycrdt.Text)
+        return text
+
+    def _body(self) -> pycrdt.XmlFragment:
+        body: pycrdt.XmlFragment = self.doc.get(BODY, type=pycrdt.XmlFragment)
+        return body
 
     def _transact(self, change: Callable[[], None]) -> bytes | None:
         if self._subscription is None:
