@@ -2,6 +2,7 @@
 
 import os
 import random
+from collections.abc import Generator
 
 import pytest
 from hypothesis import settings
@@ -28,3 +29,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Fail, rather than skip, a network-namespace test that was asked for without root."""
     if item.get_closest_marker("netns") and os.geteuid() != 0:
         pytest.fail("needs root: sudo make netns", pytrace=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where SHEAF_NO_SKIPS is set (.ci/run sets it), a skipped test is a failed one."""
+    report = yield
+    is_skip = report.skipped and not hasattr(report, "wasxfail")
+    if is_skip and os.environ.get("SHEAF_NO_SKIPS"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped where nothing may be skipped: {report.longrepr}"
+    return report

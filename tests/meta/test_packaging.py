@@ -1,0 +1,102 @@
+"""Locks, the build hook and the Makefile agree with each other and name no registry."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import hatch_build
+from tests.support.npm_lock import completed, platform_entry, unlocked
+from tests.support.repository import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+LOCKS = [ROOT / "requirements" / "run.txt", ROOT / "requirements" / "dev.txt"]
+
+
+def normalized(name: str) -> str:
+    """Return a distribution's name in its normal form."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def locked(path: Path) -> dict[str, str]:
+    """Return name -> version with marker, for every line of a lock that pins something."""
+    pins = re.findall(r"^([\w.-]+)(==[^\\\n]+?)\s*\\$", path.read_text(), flags=re.MULTILINE)
+    return {f"{normalized(name)} {version.partition(';')[2]}": version for name, version in pins}
+
+
+def names(requirements: list[str]) -> set[str]:
+    """Return the distributions a list of requirements asks for."""
+    return {normalized(re.split(r"[\s<>=!~;\[]", requirement)[0]) for requirement in requirements}
+
+
+def locked_names(path: Path) -> set[str]:
+    """Return the distributions a lock pins."""
+    return {key.split()[0] for key in locked(path)}
+
+
+@pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.name)
+def test_a_lock_holds_pins_and_hashes_and_nothing_else(path: Path) -> None:
+    pin, digest = r"[\w.-]+==[\w.+!]+( ; [^\\]+)? \\", r"    --hash=sha256:[0-9a-f]{64}( \\)?"
+    odd = [line for line in path.read_text().splitlines() if not re.fullmatch(f"{pin}|{digest}", line)]
+    assert odd == []
+
+
+def test_the_locks_hold_everything_the_project_asks_for() -> None:
+    extras = PROJECT["optional-dependencies"]
+    assert names(PROJECT["dependencies"]) <= locked_names(LOCKS[0])
+    assert names([*extras["dev"], *extras["keyring"], *extras["nats"]]) <= locked_names(LOCKS[1])
+
+
+def test_what_is_tested_is_what_is_run() -> None:
+    run, dev = locked(LOCKS[0]), locked(LOCKS[1])
+    assert {key: dev.get(key) for key in run} == run
+
+
+def test_the_build_and_the_tests_use_one_node() -> None:
+    assert hatch_build.NODE_REQUIREMENT in PROJECT["optional-dependencies"]["dev"]
+
+
+def test_the_installed_command_is_called_sheaf() -> None:
+    assert (PROJECT["name"], PROJECT["scripts"]) == ("sheafd", {"sheaf": "sheaf.cli.main:main"})
+
+
+def test_the_editor_is_stale_once_any_source_changed(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "package.json").write_text("{}")
+    (tmp_path / "src" / "main.ts").write_text("one")
+    first = hatch_build.sources_hash(tmp_path)
+    (tmp_path / "node_modules").mkdir()
+    (tmp_path / "node_modules" / "noise.js").write_text("not a source")
+    assert hatch_build.sources_hash(tmp_path) == first
+    (tmp_path / "src" / "main.ts").write_text("two")
+    second = hatch_build.sources_hash(tmp_path)
+    (tmp_path / "src" / "main.ts").rename(tmp_path / "src" / "other.ts")
+    assert len({first, second, hatch_build.sources_hash(tmp_path)}) == 3
+
+
+def test_a_checkout_without_the_editor_cannot_be_packed(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"package\.json is missing"):
+        hatch_build.sources_hash(tmp_path)
+
+
+def test_the_npm_lock_gets_an_entry_for_each_platform_the_registry_left_out() -> None:
+    parent = {"version": "1.2.3", "dev": True, "optionalDependencies": {"@v/t-linux-arm64-musl": "1.2.3"}}
+    lock = {"packages": {"node_modules/t": parent}}
+    assert unlocked(lock["packages"]) == {"@v/t-linux-arm64-musl": ("1.2.3", "node_modules/t")}
+    entry = completed(lock)["packages"]["node_modules/@v/t-linux-arm64-musl"]
+    assert entry == {
+        "version": "1.2.3",
+        "cpu": ["arm64"],
+        "optional": True,
+        "os": ["linux"],
+        "libc": ["musl"],
+        "dev": True,
+    }
+    assert unlocked(completed(lock)["packages"]) == {}
+
+
+@pytest.mark.parametrize(("name", "version"), [("@v/t-linux-x64", "^1.2.3"), ("@v/helper", "1.2.3")])
+def test_an_entry_that_would_be_a_guess_is_refused(name: str, version: str) -> None:
+    with pytest.raises(ValueError, match="cannot lock"):
+        platform_entry(name, version, is_dev=False)
