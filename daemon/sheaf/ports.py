@@ -13,7 +13,7 @@ Rules for every implementation:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -472,6 +472,36 @@ class Signaling(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+# --------------------------------------------------------------------------- byte streams
+
+
+class ByteStream(Protocol):
+    """A connection of a LAN listener or relay after a tunnel was joined: raw, ordered bytes."""
+
+    @property
+    def label(self) -> str:
+        """For people: 'host:port' of the far end."""
+        ...
+
+    async def receive(self) -> bytes | None:
+        """The next chunk (≤ 64 KiB), or None at the end."""
+        ...
+
+    async def send(self, data: bytes) -> None:
+        """Hand over a chunk (≤ 64 KiB); waits while the network is slow. Raises TransportFailure."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class TunnelDoor(Protocol):
+    """What a listener asks when a stranger presents a tunnel token."""
+
+    def accept(self, token: bytes) -> Callable[[ByteStream], Awaitable[None]] | None:
+        """Something that serves the joined stream to its end, or None for an unknown token."""
+        ...
 
 
 # --------------------------------------------------------------------------- discovery

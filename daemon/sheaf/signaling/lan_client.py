@@ -1,0 +1,135 @@
+"""Connections to other daemons' LAN listeners, kept open for a while and used again.
+
+An answer comes back on the connection that carried the question, so a daemon behind a
+firewall that only lets it dial out can still be answered. PROTOCOL §6; decision 0017.
+Knows nothing of what the messages say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from sheaf.core.base.errors import TransportFailure, WireError
+from sheaf.core.base.ids import RendezvousId
+from sheaf.core.wire.relay_frames import Deliver, Frame, Nobody, Send, Sent
+from sheaf.signaling.websocket import FrameSocket, dial
+from sheaf.task_set import TaskSet
+
+ANSWER_S_MAX: Final = 3.0
+IDLE_S_MAX: Final = 60.0
+CONNECTIONS_MAX: Final = 256
+IN_FLIGHT_MAX: Final = 64
+
+OnDelivery = Callable[[RendezvousId, bytes, "LanConnection"], None]
+
+
+class LanConnection:
+    """One dialled connection.
+
+    Invariants:
+    1. SENT and NOBODY answer the SENDs in the order those were sent.
+    2. When the connection ends, everybody who waits is told.
+    """
+
+    def __init__(self, *, address: str, socket: FrameSocket, on_delivery: OnDelivery) -> None:
+        self.address = address
+        self._socket = socket
+        self._on_delivery = on_delivery
+        self._waiting: deque[tuple[RendezvousId, asyncio.Future[bool]]] = deque()
+        self.is_open = True
+
+    async def send(self, rid: RendezvousId, sealed: bytes) -> bool:
+        """Send; True when somebody there answers to `rid`.
+
+        Raises:
+            TransportFailure: gone, silent for 3 s, or too many questions at once.
+        """
+        if not self.is_open or len(self._waiting) >= IN_FLIGHT_MAX:
+            raise TransportFailure(f"the connection to {self.address} is gone or busy")
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append((rid, answer))
+        try:
+            async with asyncio.timeout(ANSWER_S_MAX):
+                await self._socket.send(Send(rid, sealed))
+                return await answer
+        except TimeoutError as error:
+            self._socket.abort()  # answers are matched by order: one lost, all are (1)
+            raise TransportFailure(f"{self.address} does not answer") from error
+
+    async def run(self) -> None:
+        """Read until the connection ends or nothing happened for a minute."""
+        try:
+            while True:
+                async with asyncio.timeout(IDLE_S_MAX):
+                    frame = await self._socket.receive()
+                if frame is None or not self._handle(frame):
+                    return
+        except (TimeoutError, WireError):
+            return
+        finally:
+            self._end()
+            await self._socket.close()
+
+    def _handle(self, frame: Frame) -> bool:
+        match frame:
+            case Deliver(rid, payload):
+                self._on_delivery(rid, payload, self)
+                return True
+            case Sent(rid) | Nobody(rid):
+                if not self._waiting or self._waiting[0][0] != rid:
+                    return False
+                _, answer = self._waiting.popleft()
+                if not answer.done():
+                    answer.set_result(isinstance(frame, Sent))
+                return True
+            case _:
+                return False
+
+    def _end(self) -> None:
+        self.is_open = False
+        while self._waiting:  # (2)
+            _, answer = self._waiting.popleft()
+            if not answer.done():
+                answer.set_exception(TransportFailure(f"the connection to {self.address} is gone"))
+                answer.exception()  # the asker may have stopped waiting
+
+
+class LanClient:
+    """The dialled connections of this daemon, at most one per address."""
+
+    def __init__(self, *, on_delivery: OnDelivery, tasks: TaskSet) -> None:
+        self._on_delivery = on_delivery
+        self._tasks = tasks
+        self._connections: dict[str, LanConnection] = {}
+        self._dialling: dict[str, asyncio.Lock] = {}
+
+    async def connection(self, address: str) -> LanConnection:
+        """An open connection to `address`, dialled when there is none. Raises TransportFailure."""
+        lock = self._dialling.setdefault(address, asyncio.Lock())
+        try:
+            async with lock:
+                existing = self._connections.get(address)
+                if existing is not None and existing.is_open:
+                    return existing
+                if len(self._connections) >= CONNECTIONS_MAX:
+                    raise TransportFailure("too many signalling connections are open")
+                return self._keep(address, await dial(address))
+        finally:
+            if not lock.locked():
+                self._dialling.pop(address, None)
+
+    def _keep(self, address: str, socket: FrameSocket) -> LanConnection:
+        connection = LanConnection(address=address, socket=socket, on_delivery=self._on_delivery)
+        self._connections[address] = connection
+        self._tasks.spawn(self._run(connection), f"signalling with {address}")
+        return connection
+
+    async def _run(self, connection: LanConnection) -> None:
+        try:
+            await connection.run()
+        finally:
+            if self._connections.get(connection.address) is connection:
+                del self._connections[connection.address]

@@ -1,0 +1,145 @@
+"""A WebSocket as signalling uses it: binary frames, deadlines on every send, nothing unbounded.
+
+Knows the frame codec of the core and the `websockets` library; neither subscriptions nor
+tunnels. PROTOCOL §6 (LAN signalling), §7.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from websockets.asyncio.client import connect
+from websockets.asyncio.connection import Connection
+from websockets.exceptions import ConnectionClosed, WebSocketException
+
+from sheaf.core.base.errors import TransportFailure, WireError
+from sheaf.core.wire.relay_frames import TUNNEL_BYTES_MAX, Frame, decode_frame, encode_frame
+
+PATH: Final = "/sheaf"
+DIAL_S_MAX: Final = 3.0
+SEND_S_MAX: Final = 5.0
+"""TRAPS 11: a peer that stops reading is never dropped by the library itself."""
+MESSAGE_BYTES_MAX: Final = TUNNEL_BYTES_MAX
+CLOSE_S_MAX: Final = 1.0
+
+
+class FrameSocket:
+    """One signalling connection, dialled or accepted.
+
+    Invariants:
+    1. A send that does not finish within five seconds aborts the connection.
+    2. Foreign exceptions become `TransportFailure` here.
+    """
+
+    def __init__(self, connection: Connection, label: str) -> None:
+        self._connection = connection
+        self.label = label
+
+    async def send(self, frame: Frame) -> None:
+        """Send one frame (1).
+
+        Raises:
+            TransportFailure: the connection is gone or does not read.
+        """
+        await self.send_raw(encode_frame(frame))
+
+    async def send_raw(self, data: bytes) -> None:
+        """Send one binary message (1). Raises TransportFailure."""
+        try:
+            async with asyncio.timeout(SEND_S_MAX):
+                await self._connection.send(data)
+        except TimeoutError as error:
+            self.abort()
+            raise TransportFailure(f"{self.label} does not read") from error
+        except (ConnectionClosed, OSError) as error:
+            raise TransportFailure(f"the connection to {self.label} is gone") from error
+
+    async def receive(self) -> Frame | None:
+        """The next frame, or None at the end.
+
+        Raises:
+            WireError: a text message, or not a frame.
+        """
+        data = await self.receive_raw()
+        return None if data is None else decode_frame(data)
+
+    async def receive_raw(self) -> bytes | None:
+        """The next binary message, or None at the end. Raises WireError on text."""
+        try:
+            data = await self._connection.recv()
+        except (ConnectionClosed, OSError):
+            return None
+        if isinstance(data, str):
+            raise WireError("a text message")
+        return data
+
+    async def close(self) -> None:
+        """Close in order, or within a second by force."""
+        try:
+            async with asyncio.timeout(CLOSE_S_MAX):
+                await self._connection.close()
+        except (TimeoutError, OSError):
+            self.abort()
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        self._connection.transport.abort()
+
+
+class RawStream:
+    """A `sheaf.ports.ByteStream` over the socket of a joined tunnel."""
+
+    def __init__(self, socket: FrameSocket) -> None:
+        self._socket = socket
+
+    @property
+    def label(self) -> str:
+        """'host:port' of the far end."""
+        return self._socket.label
+
+    async def receive(self) -> bytes | None:
+        """The next chunk, or None at the end (also after a text message: nobody sends one)."""
+        try:
+            return await self._socket.receive_raw()
+        except WireError:
+            return None
+
+    async def send(self, data: bytes) -> None:
+        """Hand over a chunk. Raises TransportFailure."""
+        await self._socket.send_raw(data)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._socket.close()
+
+
+async def dial(address: str, *, timeout_s: float = DIAL_S_MAX) -> FrameSocket:
+    """Open a connection to the listener at `host:port`.
+
+    Raises:
+        TransportFailure: nobody listens there, or not in time.
+    """
+    try:
+        connection = await connect(
+            f"ws://{address}{PATH}",
+            open_timeout=timeout_s,
+            close_timeout=CLOSE_S_MAX,
+            ping_interval=None,
+            compression=None,
+            max_size=MESSAGE_BYTES_MAX,
+            max_queue=4,
+            proxy=None,
+            user_agent_header=None,
+        )
+    except (TimeoutError, OSError, WebSocketException, ValueError) as error:
+        raise TransportFailure(f"no Sheaf answers at {address}") from error
+    return FrameSocket(connection, address)
+
+
+def host_port(peer: object) -> str:
+    """'host:port' of a socket address tuple, with IPv4-mapped addresses unmapped."""
+    if not isinstance(peer, tuple) or len(peer) < 2:
+        return "unknown"
+    host, port = str(peer[0]).removeprefix("::ffff:"), peer[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
