@@ -168,7 +168,9 @@ class TouchedRow:
 
 @dataclass(frozen=True, slots=True)
 class QuarantineRow:
-    """An envelope kept out of its document (hostile or unaccepted), with the reason."""
+    """An envelope kept out of its document (hostile or unaccepted), with the reason.
+
+    Storing one with an empty `reason` lets the envelope in again (accepted later)."""
 
     space_id: SpaceId
     log_id: LogId

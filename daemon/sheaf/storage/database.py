@@ -1,0 +1,320 @@
+"""One connection, one thread, transactions in the order they were asked for (PROTOCOL §10).
+
+Reads share the writing connection. A second one would bring SQLite's WAL-reset bug within
+reach (TRAPS 10) and rule out exclusive locking; long reads are cut into slices by their
+callers instead, and waiting transactions go before each slice. Knows no tables.
+See docs/decisions/0010-storage.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+import structlog
+
+from sheaf.core.base.errors import StorageFailure
+from sheaf.core.base.limits import KIB, MIB
+from sheaf.failpoints import failpoint
+from sheaf.storage.damage import DamageLog
+from sheaf.storage.failures import is_fatal, storage_failure
+from sheaf.storage.migrate import Migration, migrate, refuse_foreign
+from sheaf.storage.session import Session
+from sheaf.storage.worker import Worker
+
+ResultT = TypeVar("ResultT")
+
+DATABASE_NAME: Final = "sheaf.db"
+GROUP_MAX: Final = 256
+"""Transactions that share one fsync."""
+CHECKPOINT_GROUPS: Final = 256
+"""Fsyncs between checkpoints under load; about 1,500 WAL frames when typing."""
+CHECKPOINT_BYTES: Final = 4 * MIB
+"""Payload between checkpoints under load."""
+IDLE_S: Final = 5.0
+"""After this long without a write the WAL is moved into the database and emptied."""
+WAL_ALARM_BYTES: Final = 64 * MIB
+_WAL_KEPT_BYTES: Final = 8 * MIB
+_BUSY_MS: Final = 500
+_CACHE_KIB: Final = 8 * KIB
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Ticket:
+    """A transaction waiting its turn. `generation` tells whether its asker could know of a failure."""
+
+    apply: Callable[[Session], None]
+    payload_bytes: int
+    generation: int
+    done: asyncio.Future[None]
+
+
+@dataclass(slots=True)
+class DatabaseStats:
+    """Counters since opening, for /metrics."""
+
+    transactions: int = 0
+    groups: int = 0
+    failures: int = 0
+    checkpoints: int = 0
+    wal_bytes: int = 0
+
+
+class Database:
+    """The database of one data directory. Make it with `open_database`.
+
+    Invariants:
+    1. Only the worker thread touches the connection; a transaction begins and ends inside
+       one callable there, whatever happens to whoever asked for it.
+    2. Transactions reach the disk in the order of `write`. When one fails, so does every one
+       asked for before that failure could be known: what is stored is always a prefix.
+    3. `write` returns after the fsync that covers it.
+    4. No cursor outlives its callable.
+    5. After a failed fsync nothing is written any more (FAULTS S6).
+    """
+
+    def __init__(self, *, path: Path, worker: Worker, loop: asyncio.AbstractEventLoop) -> None:
+        self.damage = DamageLog()
+        self.stats = DatabaseStats()
+        self._path = path
+        self._wal_path = path.with_name(path.name + "-wal")
+        self._worker = worker
+        self._loop = loop
+        self._session: Session | None = None
+        self._waiting: deque[_Ticket] = deque()  # bounded: each entry is a caller that waits
+        self._generation = 0
+        self._failed_generation = -1
+        self._broken: str | None = None
+        self._groups_since = 0
+        self._bytes_since = 0
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._stopped: asyncio.Future[None] | None = None
+
+    # ------------------------------------------------------------------ asking (event loop)
+
+    async def write(self, apply: Callable[[Session], None], *, payload_bytes: int = 0) -> None:
+        """Run `apply` in a transaction of its own and return once it is on the disk.
+
+        Cancelling the caller changes nothing: the transaction takes its turn.
+
+        Raises:
+            StorageFailure: closed, or the disk refused; nothing of it is stored then.
+        """
+        if not self._worker.is_open:
+            raise StorageFailure("Sheaf's database is closed, so this was not saved.")
+        ticket = _Ticket(apply, payload_bytes, self._generation, self._loop.create_future())
+        self._waiting.append(ticket)
+        self._worker.post(self._flush)
+        await ticket.done
+
+    async def read(self, query: Callable[[Session], ResultT]) -> ResultT:
+        """Run `query` after everything asked for so far. It must be short (a few ms).
+
+        Raises:
+            StorageFailure: closed, damaged or unreadable.
+        """
+
+        def job(connection: sqlite3.Connection) -> ResultT:
+            self._flush(connection)
+            return query(self._session_of(connection))
+
+        try:
+            return await self._worker.call(job)
+        except sqlite3.Error as error:
+            raise storage_failure(error) from error
+
+    async def close(self, after: Callable[[], None]) -> None:
+        """Finish what was asked for, empty the WAL, close; then run `after`. Idempotent."""
+        if self._stopped is None:
+            if self._idle_timer is not None:
+                self._idle_timer.cancel()
+
+            def last(connection: sqlite3.Connection) -> None:
+                try:
+                    while self._waiting:
+                        self._flush(connection)
+                    self._checkpoint(connection, "TRUNCATE")
+                    connection.close()
+                finally:
+                    after()
+
+            self._stopped = self._worker.finish(last)
+        await asyncio.shield(self._stopped)
+        self._worker.join()
+
+    # ------------------------------------------------------------------ doing (worker thread)
+
+    def _session_of(self, connection: sqlite3.Connection) -> Session:
+        if self._session is None:
+            self._session = Session(connection=connection, damage=self.damage)
+        return self._session
+
+    def _flush(self, connection: sqlite3.Connection) -> None:
+        """Commit everything that waits, in one transaction if that goes well."""
+        tickets = [self._waiting.popleft() for _ in range(min(len(self._waiting), GROUP_MAX))]
+        if not tickets:
+            return
+        session = self._session_of(connection)
+        error = self._transact(session, tickets)
+        if error is None or len(tickets) == 1:
+            outcomes: list[Exception | None] = [error] * len(tickets)
+        else:
+            outcomes = [self._transact(session, [ticket]) for ticket in tickets]
+        self._report(tickets, outcomes)
+        self._bytes_since += sum(ticket.payload_bytes for ticket in tickets)
+        self._groups_since += 1
+        if self._groups_since >= CHECKPOINT_GROUPS or self._bytes_since >= CHECKPOINT_BYTES:
+            self._checkpoint(connection, "PASSIVE")
+
+    def _transact(self, session: Session, tickets: Sequence[_Ticket]) -> Exception | None:
+        """One transaction for `tickets`; the error that undid it, or None."""
+        if self._broken is not None:
+            return StorageFailure(self._broken)
+        if len(tickets) == 1 and tickets[0].generation <= self._failed_generation:
+            return StorageFailure("An earlier change could not be saved, so this one was not either.")
+        try:
+            session.execute("BEGIN IMMEDIATE")
+            for ticket in tickets:
+                if ticket.generation <= self._failed_generation:
+                    raise StorageFailure("An earlier change could not be saved.")
+                ticket.apply(session)
+            failpoint("before-commit")
+            session.execute("COMMIT")
+            failpoint("after-commit")
+        except Exception as error:  # noqa: BLE001 - whatever it is, its asker must hear of it
+            self._undo(session)
+            failure = self._judge(error)
+            if len(tickets) == 1:
+                self._failed_generation = tickets[0].generation
+                self.stats.failures += 1
+            return failure
+        self.stats.transactions += len(tickets)
+        self.stats.groups += 1
+        return None
+
+    def _undo(self, session: Session) -> None:
+        session.forget_keys()
+        if session.connection.in_transaction:
+            try:
+                session.execute("ROLLBACK")
+            except sqlite3.Error as error:
+                self._broken = f"The database is stuck; restart Sheaf. [{error}]"
+
+    def _judge(self, error: Exception) -> Exception:
+        if not isinstance(error, sqlite3.Error):
+            return error
+        failure = storage_failure(error)
+        if is_fatal(error):
+            self._broken = f"{failure} Nothing more is saved until Sheaf is restarted."
+        return failure
+
+    def _checkpoint(self, connection: sqlite3.Connection, mode: str) -> None:
+        """Move the WAL into the database. A full disk leaves it for the next time."""
+        self._groups_since = self._bytes_since = 0
+        failpoint("before-checkpoint")
+        try:
+            connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+        except sqlite3.Error as error:
+            _log.warning("checkpoint failed", error=str(error))
+        self.stats.checkpoints += 1
+        self.stats.wal_bytes = self._wal_path.stat().st_size if self._wal_path.exists() else 0
+        if self.stats.wal_bytes > WAL_ALARM_BYTES:
+            _log.error("write-ahead log too large", wal_bytes=self.stats.wal_bytes)
+
+    # ------------------------------------------------------------------ answering (event loop)
+
+    def _report(self, tickets: Sequence[_Ticket], outcomes: Sequence[Exception | None]) -> None:
+        """Send the outcomes to the loop. It may be gone at the end of a program; then nobody waits."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._settle, tickets, outcomes)
+
+    def _settle(self, tickets: Sequence[_Ticket], outcomes: Sequence[Exception | None]) -> None:
+        if any(outcomes):
+            self._generation += 1
+        for ticket, error in zip(tickets, outcomes, strict=True):
+            if ticket.done.done():
+                continue
+            if error is None:
+                ticket.done.set_result(None)
+            else:
+                ticket.done.set_exception(error)
+        self._arm_idle_timer()
+
+    def _arm_idle_timer(self) -> None:
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        if self._stopped is None:
+            self._idle_timer = self._loop.call_later(IDLE_S, self._idle)
+
+    def _idle(self) -> None:
+        self._worker.post(lambda connection: self._checkpoint(connection, "TRUNCATE"))
+
+
+async def open_database(data_dir: Path, *, migrations: Sequence[Migration]) -> Database:
+    """Open (or make) `<data_dir>/sheaf.db`, whose lock the caller holds.
+
+    Raises:
+        StorageFailure: newer schema, not a database, unreadable, no write-ahead log here.
+    """
+    path = data_dir / DATABASE_NAME
+    worker = Worker(connector=lambda: _connect(path, migrations))
+    try:
+        await _opened(worker)
+    except sqlite3.Error as error:
+        raise storage_failure(error) from error
+    except OSError as error:
+        raise StorageFailure(f"{path} cannot be opened: {error.strerror}.") from error
+    return Database(path=path, worker=worker, loop=asyncio.get_running_loop())
+
+
+async def _opened(worker: Worker) -> None:
+    """Cancelled or failed, no thread is left behind that still holds the file."""
+    try:
+        await worker
+    except BaseException:
+        worker.join()
+        raise
+
+
+def _connect(path: Path, migrations: Sequence[Migration]) -> sqlite3.Connection:
+    refuse_foreign(path, newest=len(migrations))
+    if not path.exists():
+        path.touch(mode=0o600)
+    connection = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_MS / 1000, cached_statements=256)
+    try:
+        _configure(connection, path)
+        migrate(connection, migrations, copies_dir=path.parent)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _configure(connection: sqlite3.Connection, path: Path) -> None:
+    # Damaged text must reach its digest check instead of failing the whole query.
+    connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
+    # Before the first access to the WAL: its index then lives in memory and no -shm file exists.
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":
+        raise StorageFailure(f"{path.parent} is on a file system that Sheaf cannot use safely (no WAL).")
+    for pragma in (
+        "synchronous = FULL",  # what a peer has seen is on our disk, also after power loss (TRAPS 6)
+        "fullfsync = ON",  # macOS: fsync alone does not reach the platter
+        "checkpoint_fullfsync = ON",
+        "foreign_keys = ON",
+        "trusted_schema = OFF",
+        "cell_size_check = ON",
+        "temp_store = MEMORY",
+        f"cache_size = -{_CACHE_KIB}",
+        f"journal_size_limit = {_WAL_KEPT_BYTES}",
+        "wal_autocheckpoint = 4096",  # a safety net; _checkpoint comes earlier
+    ):
+        connection.execute(f"PRAGMA {pragma}").fetchall()

@@ -1,0 +1,206 @@
+"""Envelopes and which documents they touch (PROTOCOL §3). Runs on the worker thread.
+
+An envelope is found by (log, seq) for catch-up and by (document, log, seq) for opening a
+document. Forks keep several envelopes at one (log, seq).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from typing import Any, Final
+
+from sheaf.core.base.ids import DocId, EnvId, LogId, SpaceId
+from sheaf.core.base.limits import MIB
+from sheaf.ports import EnvelopeRow, StoredRun
+from sheaf.storage.damage import UNREADABLE, envelope_damage, envelope_digest
+from sheaf.storage.session import Session
+
+SLICE_BYTES: Final = 1 * MIB
+SLICE_ROWS: Final = 1_024
+"""How much one read takes before commits may go in between."""
+
+COLUMNS: Final = "e.seq, e.env_id, e.is_opened, e.documents, e.digest, e.raw"
+_INSERT: Final = (
+    "INSERT INTO envelopes (log, seq, env_id, before, is_opened, documents, digest, raw)"
+    " VALUES (?1, ?2, ?3, coalesce((SELECT before + length(raw) FROM envelopes"
+    " WHERE log = ?1 AND seq = ?2 - 1 LIMIT 1), 0), ?4, ?5, ?6, ?7)"
+    " ON CONFLICT (log, seq, env_id) DO NOTHING"
+)
+
+
+def put_envelopes(session: Session, rows: Iterable[EnvelopeRow]) -> None:
+    """Append envelopes. A known one is left alone, unless its stored row was found damaged."""
+    for row in rows:
+        log = session.log(row.space_id, row.log_id)
+        documents = b"".join(row.documents)
+        values = (log, row.seq, row.env_id, row.is_opened, documents, envelope_digest(row), row.raw)
+        cursor = session.execute(_INSERT, values)
+        if cursor.rowcount > 0:
+            _put_documents(session, row, log, cursor.lastrowid)
+            if len(session.damage):
+                session.damage.forget_envelope(row.log_id, row.seq)
+        elif len(session.damage):
+            _repair(session, row, log)
+
+
+def put_opened(session: Session, rows: Iterable[EnvelopeRow]) -> None:
+    """Replace what is known of envelopes stored sealed earlier; append those not known at all."""
+    for row in rows:
+        if _replace(session, row, session.log(row.space_id, row.log_id)) is None:
+            put_envelopes(session, [row])
+
+
+def run(session: Session, space_id: SpaceId, log_id: LogId, first_seq: int, bytes_max: int) -> StoredRun:
+    """Consecutive envelopes from `first_seq`; of a fork the branch stored first.
+
+    Ends before a missing or damaged envelope.
+    """
+    taken: list[bytes] = []
+    size = 0
+    rows = session.stream(
+        f"SELECT {COLUMNS} FROM envelopes e WHERE log = ? AND seq >= ? ORDER BY seq, ord",
+        (session.find_log(space_id, log_id), first_seq),
+    )
+    with closing(rows):
+        for stored in rows:
+            seq, wanted = stored[0], first_seq + len(taken)
+            if seq > wanted:
+                break
+            if seq < wanted:  # a later branch of a fork
+                continue
+            row = sound_envelope(session, space_id, log_id, stored)
+            if row is None:  # perhaps a sound copy follows under the same seq
+                continue
+            size += len(row.raw)
+            if taken and size > bytes_max:
+                break
+            taken.append(row.raw)
+    return StoredRun(log_id, first_seq, tuple(taken))
+
+
+def run_size(session: Session, space_id: SpaceId, log_id: LogId, first_seq: int) -> tuple[int, int]:
+    """(envelopes, bytes) from `first_seq` to the head, from two index look-ups."""
+    log = session.find_log(space_id, log_id)
+    sql = "SELECT seq, before, length(raw) FROM envelopes WHERE log = ? AND seq >= ? ORDER BY seq {} LIMIT 1"
+    first = session.row(sql.format("ASC"), (log, first_seq))
+    last = session.row(sql.format("DESC"), (log, first_seq))
+    if first is None or last is None:
+        return 0, 0
+    return last[0] - first[0] + 1, max(0, last[1] + last[2] - first[1])
+
+
+def orders_of(session: Session, space_id: SpaceId, doc_id: DocId, after: dict[LogId, int]) -> list[int]:
+    """Where the envelopes of a document are, in the order they were stored.
+
+    Seeks once per log, so what a snapshot covers is not walked over.
+    """
+    doc = session.find_document(space_id, doc_id)
+    if doc is None:
+        return []
+    starts = {session.find_log(space_id, log_id): seq for log_id, seq in after.items()}
+    orders: list[int] = []
+    log = 0
+    while row := session.row(
+        "SELECT log FROM envelope_documents WHERE doc = ? AND log > ? ORDER BY log LIMIT 1", (doc, log)
+    ):
+        log = row[0]
+        orders += (
+            order
+            for (order,) in session.rows(
+                "SELECT ord FROM envelope_documents WHERE doc = ? AND log = ? AND seq >= ?",
+                (doc, log, starts.get(log, 0)),
+            )
+        )
+    orders.sort()
+    return orders
+
+
+def envelopes_at(session: Session, space_id: SpaceId, orders: Sequence[int]) -> tuple[list[EnvelopeRow], int]:
+    """Accepted, opened envelopes for a first part of `orders`, and how long that part is."""
+    part = orders[:SLICE_ROWS]
+    rows = session.stream(
+        f"SELECT e.ord, l.log_id, {COLUMNS} FROM envelopes e JOIN logs l ON l.log = e.log"
+        f" WHERE e.ord IN ({','.join('?' * len(part))})"
+        " AND NOT EXISTS (SELECT 1 FROM quarantine q WHERE q.space = l.space AND q.env_id = e.env_id)"
+        " ORDER BY e.ord",
+        part,
+    )
+    found: list[EnvelopeRow] = []
+    size = 0
+    with closing(rows):
+        for order, log_id, *stored in rows:
+            row = sound_envelope(session, space_id, LogId(log_id), stored)
+            if row is not None and row.is_opened:
+                found.append(row)
+                size += len(row.raw)
+            if size >= SLICE_BYTES:
+                return found, orders.index(order) + 1
+    return found, len(part)
+
+
+def unopened(session: Session, space_id: SpaceId) -> Sequence[EnvelopeRow]:
+    """Envelopes whose epoch secret was missing when they were stored."""
+    stored_rows = session.rows(
+        f"SELECT l.log_id, {COLUMNS} FROM logs l JOIN envelopes e ON e.log = l.log AND e.is_opened = 0"
+        " WHERE l.space = ? ORDER BY e.ord",
+        (session.find_space(space_id),),
+    )
+    rows = (sound_envelope(session, space_id, LogId(log_id), stored) for log_id, *stored in stored_rows)
+    return [row for row in rows if row is not None]
+
+
+def sound_envelope(
+    session: Session, space_id: SpaceId, log_id: LogId, stored: Sequence[Any]
+) -> EnvelopeRow | None:
+    """The row of `COLUMNS` if it matches its digest; else it is noted as damaged."""
+    seq, env_id, is_opened, packed, digest, raw = stored
+    try:
+        documents = tuple(DocId(packed[at : at + DocId.SIZE]) for at in range(0, len(packed), DocId.SIZE))
+        row = EnvelopeRow(space_id, log_id, seq, EnvId(env_id), raw, documents, bool(is_opened))
+        if envelope_digest(row) == digest:
+            return row
+    except UNREADABLE:
+        pass
+    session.damage.note(envelope_damage(space_id, log_id, seq, env_id))
+    return None
+
+
+def is_listed(session: Session, row: EnvelopeRow, doc_id: DocId, order: int) -> bool:
+    """Whether the index of `doc_id` knows the envelope stored at `order`."""
+    doc = session.find_document(row.space_id, doc_id)
+    log = session.find_log(row.space_id, row.log_id)
+    return bool(
+        session.rows(
+            "SELECT 1 FROM envelope_documents WHERE doc = ? AND log = ? AND seq = ? AND ord = ?",
+            (doc, log, row.seq, order),
+        )
+    )
+
+
+def _put_documents(session: Session, row: EnvelopeRow, log: int, order: int | None) -> None:
+    for doc_id in row.documents:
+        session.execute(
+            "INSERT INTO envelope_documents (doc, log, seq, ord) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (session.document(row.space_id, doc_id), log, row.seq, order),
+        )
+
+
+def _replace(session: Session, row: EnvelopeRow, log: int) -> int | None:
+    """Write `row` over the stored one; its order, or None when there is none."""
+    stored = session.row(
+        "UPDATE envelopes SET is_opened = ?, documents = ?, digest = ?, raw = ?"
+        " WHERE log = ? AND seq = ? AND env_id = ? RETURNING ord",
+        (row.is_opened, b"".join(row.documents), envelope_digest(row), row.raw, log, row.seq, row.env_id),
+    )
+    if stored is None:
+        return None
+    _put_documents(session, row, log, stored[0])
+    return int(stored[0])
+
+
+def _repair(session: Session, row: EnvelopeRow, log: int) -> None:
+    """A known envelope came again; if the stored row is one of the damaged ones, replace it."""
+    if any(bad.log_id == row.log_id and bad.seq == row.seq for bad in session.damage.rows()):
+        _replace(session, row, log)
+        session.damage.forget_envelope(row.log_id, row.seq)

@@ -1,0 +1,132 @@
+"""Bringing a database to this program's schema, forwards only (PROTOCOL §10, FAULTS S10, S11).
+
+Each `migrations/NNNN-name.sql` runs in one transaction together with the new
+`user_version`, so a kill leaves the old schema or the new one. Before an existing database
+is changed a copy is put beside it. A newer schema is refused before anything is written.
+Runs on the worker thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sheaf.core.base.errors import StorageFailure
+from sheaf.failpoints import failpoint
+
+MIGRATIONS_DIR: Final = Path(__file__).parent / "migrations"
+APPLICATION_ID: Final = 0x53484546
+"""'SHEF': tells our files from other SQLite databases."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One numbered step; `number` becomes the `user_version`."""
+
+    number: int
+    name: str
+    sql: str
+
+
+def known_migrations(directory: Path = MIGRATIONS_DIR) -> Sequence[Migration]:
+    """The migrations this program brings, by number, without gaps."""
+    found = []
+    for path in sorted(directory.glob("[0-9][0-9][0-9][0-9]-*.sql")):
+        number, _, name = path.stem.partition("-")
+        found.append(Migration(int(number), name, path.read_text("utf-8")))
+    assert [step.number for step in found] == list(range(1, len(found) + 1)), "gap in the migrations"
+    return found
+
+
+def refuse_foreign(path: Path, newest: int) -> None:
+    """Refuse a database of a newer program, or of another one, leaving it byte for byte.
+
+    A read-only connection in exclusive mode keeps its WAL index in memory and never
+    checkpoints, so neither the database nor its WAL is touched.
+
+    Raises:
+        StorageFailure: newer schema, or not Sheaf's.
+    """
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        version = _pragma(connection, "user_version")
+        application = _pragma(connection, "application_id")
+        is_empty = version == 0 and _pragma(connection, "schema_version") == 0
+    if not is_empty and application != APPLICATION_ID:
+        raise StorageFailure(f"{path} is not a Sheaf database. Choose another directory with --data-dir.")
+    if version > newest:
+        raise StorageFailure(
+            f"{path} was written by a newer Sheaf (schema {version}; this one knows {newest}). "
+            "Nothing was changed. Install the newer Sheaf again to use this data."
+        )
+
+
+def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration], *, copies_dir: Path) -> None:
+    """Apply what is missing. A copy of the database as it was goes to `copies_dir` first.
+
+    Raises:
+        sqlite3.Error: a step failed; its transaction was rolled back.
+    """
+    version = _pragma(connection, "user_version")
+    missing = [step for step in migrations if step.number > version]
+    if not missing:
+        return
+    if version > 0:
+        _copy_before(connection, copies_dir / f"before-schema-{version + 1:04}.db")
+    for step in missing:
+        _apply(connection, step)
+    # So that the version stands in the file's header, not only in the WAL.
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def _copy_before(connection: sqlite3.Connection, target: Path) -> None:
+    """`VACUUM INTO`, which reads through SQLite; a half-made copy of an earlier try is replaced."""
+    failpoint("migration-copy")
+    target.unlink(missing_ok=True)
+    connection.execute("VACUUM INTO ?", (str(target),))
+    target.chmod(0o600)
+
+
+def _apply(connection: sqlite3.Connection, step: Migration) -> None:
+    connection.execute("BEGIN EXCLUSIVE")
+    try:
+        for statement in statements(step.sql):
+            connection.execute(statement)
+            failpoint("migration-midway")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {step.number}")
+        failpoint("migration-before-commit")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    failpoint("migration-after-commit")
+
+
+def statements(sql: str) -> Iterator[str]:
+    """The statements of a script, one by one (`executescript` would commit in between).
+
+    Raises:
+        ValueError: the script ends inside a statement.
+    """
+    collected = ""
+    for line in sql.splitlines(keepends=True):
+        collected += line
+        if sqlite3.complete_statement(collected):
+            yield collected
+            collected = ""
+    rest = "".join(line for line in collected.splitlines() if not line.lstrip().startswith("--"))
+    if rest.strip():
+        raise ValueError(f"unfinished statement: {rest.strip()[:60]}")
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
