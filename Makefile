@@ -19,7 +19,7 @@ LOCK := uv pip compile --quiet --generate-hashes --universal --python-version 3.
 	wheel dev clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 # ---- the two everyday commands -------------------------------------------------------------------------------
 
@@ -36,8 +36,9 @@ lint: dev ## ruff: rules and formatting
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 
-types: dev ## mypy --strict over the daemon
+types: dev ## mypy --strict over the daemon and what the tests share
 	@$(BIN)/mypy
+	@$(BIN)/mypy hatch_build.py tests/conftest.py tests/support tests/meta
 
 floors: dev ## import-linter: who may import whom
 	@$(BIN)/lint-imports --no-logo
