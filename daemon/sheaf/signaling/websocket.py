@@ -7,6 +7,7 @@ tunnels. PROTOCOL §6 (LAN signalling), §7.
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Final
 
 from websockets.asyncio.client import connect
@@ -14,7 +15,14 @@ from websockets.asyncio.connection import Connection
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from sheaf.core.base.errors import TransportFailure, WireError
-from sheaf.core.wire.relay_frames import TUNNEL_BYTES_MAX, Frame, decode_frame, encode_frame
+from sheaf.core.wire.relay_frames import (
+    TUNNEL_BYTES_MAX,
+    Frame,
+    TunnelJoin,
+    TunnelJoined,
+    decode_frame,
+    encode_frame,
+)
 
 PATH: Final = "/sheaf"
 DIAL_S_MAX: Final = 3.0
@@ -22,6 +30,7 @@ SEND_S_MAX: Final = 5.0
 """TRAPS 11: a peer that stops reading is never dropped by the library itself."""
 MESSAGE_BYTES_MAX: Final = TUNNEL_BYTES_MAX
 CLOSE_S_MAX: Final = 1.0
+UNSENT_BYTES_MAX: Final = TUNNEL_BYTES_MAX
 
 
 class FrameSocket:
@@ -35,6 +44,7 @@ class FrameSocket:
     def __init__(self, connection: Connection, label: str) -> None:
         self._connection = connection
         self.label = label
+        _keep_kernel_queue_short(connection)
 
     async def send(self, frame: Frame) -> None:
         """Send one frame (1).
@@ -114,6 +124,14 @@ class RawStream:
         await self._socket.close()
 
 
+def _keep_kernel_queue_short(connection: Connection) -> None:
+    """Let the kernel hold at most 64 KiB unsent, so that what waits is still ours to order."""
+    raw = connection.transport.get_extra_info("socket")
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    if raw is not None and option is not None:
+        raw.setsockopt(socket.IPPROTO_TCP, option, UNSENT_BYTES_MAX)
+
+
 async def dial(address: str, *, timeout_s: float = DIAL_S_MAX) -> FrameSocket:
     """Open a connection to the listener at `host:port`.
 
@@ -135,6 +153,29 @@ async def dial(address: str, *, timeout_s: float = DIAL_S_MAX) -> FrameSocket:
     except (TimeoutError, OSError, WebSocketException, ValueError) as error:
         raise TransportFailure(f"no Sheaf answers at {address}") from error
     return FrameSocket(connection, address)
+
+
+async def dial_tunnel(address: str, token: bytes) -> RawStream:
+    """Join the tunnel that `token` was agreed for, at the listener of `host:port`.
+
+    Raises:
+        TransportFailure: nobody listens there, or the token is not expected.
+    """
+    link = await dial(address)
+    try:
+        async with asyncio.timeout(DIAL_S_MAX):
+            await link.send(TunnelJoin(token))
+            answer = await link.receive()
+    except (TimeoutError, WireError) as error:
+        link.abort()
+        raise TransportFailure(f"{address} did not join the tunnel") from error
+    except BaseException:
+        link.abort()
+        raise
+    if not isinstance(answer, TunnelJoined):
+        await link.close()
+        raise TransportFailure(f"{address} does not expect this tunnel")
+    return RawStream(link)
 
 
 def host_port(peer: object) -> str:
