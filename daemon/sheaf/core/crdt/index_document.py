@@ -199,7 +199,7 @@ class IndexDocument:
             changes.setdefault(name, {})[field] = value
         entries: dict[DocId, IndexEntry] = {}
         with self._replica.doc.transaction():
-            for name in list(self._documents):  # one record at a time: all at once take 5 MB more
+            for name in list(self._documents.keys()):  # one record at a time: all at once take 5 MB more
                 entry = _read_entry(name, _as_py(self._documents.get(name)), changes.get(name))
                 if entry is not None:
                     entries[entry.doc_id] = entry
