@@ -1,1 +1,1 @@
-"""The local door: HTTP and WebSocket for the editor, scripts and the command line."""
+"""The local door (PROTOCOL §9): HTTP, server-sent events and the sync socket on loopback."""

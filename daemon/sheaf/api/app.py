@@ -1,0 +1,106 @@
+"""The app factory: routes, gate and door put together, in the order a request meets them.
+
+`LocalDoor` (Host, Origin, limits, headers) → `AccessGate` (signed in?) → FastAPI's routes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import Response
+from starlette.requests import Request
+from starlette.routing import Route, WebSocketRoute
+from starlette.types import Receive, Scope, Send
+
+from sheaf import __version__
+from sheaf.api import problems
+from sheaf.api.access import AccessGate
+from sheaf.api.auth import Authenticator
+from sheaf.api.context import DoorContext
+from sheaf.api.door import LocalDoor
+from sheaf.api.facade import NodeFacade
+from sheaf.api.hangups import Hangups
+from sheaf.api.metrics import CONTENT_TYPE, DoorMetrics
+from sheaf.api.outbox import SEND_DEADLINE_S
+from sheaf.api.routes import content, documents, events, invitations, session, spaces, status
+from sheaf.api.sync_socket import SyncSocket
+from sheaf.api.webui import WebEditor, healthz
+
+OPENAPI_PATH = "/api/openapi.json"
+_ROUTERS = (status, spaces, documents, content, invitations, events, session)
+
+
+class LocalApp:
+    """The whole local door as one ASGI app."""
+
+    def __init__(self, *, context: DoorContext, webui_dir: Path | None, send_deadline_s: float) -> None:
+        self.context = context
+        self.api = make_api()
+        self.api.state.door = context
+        self._door = LocalDoor(AccessGate(self.api, auth=context.auth, port=context.port), port=context.port)
+        self.metrics = DoorMetrics(node=context.node.metrics, refusals=lambda: self.refusals)
+        socket = SyncSocket(context, self.metrics, send_deadline_s=send_deadline_s)
+        self.api.router.routes += [
+            WebSocketRoute("/sync/{document_id}", socket),
+            Route("/healthz", healthz),
+            Route("/metrics", self._scrape),
+            *WebEditor(webui_dir).routes(),
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        await self._door(scope, receive, send)
+
+    @property
+    def refusals(self) -> Mapping[str, int]:
+        """How many requests the door refused before routing, by reason."""
+        return {reason.value: count for reason, count in self._door.refusals.items()}
+
+    @property
+    def hangups(self) -> Hangups:
+        """The long-lived connections."""
+        return self.context.hangups
+
+    async def _scrape(self, _request: Request) -> Response:
+        return Response(self.metrics.text(), media_type=CONTENT_TYPE)
+
+
+def create_app(
+    node: NodeFacade,
+    *,
+    auth: Authenticator,
+    port: int,
+    webui_dir: Path | None,
+    send_deadline_s: float = SEND_DEADLINE_S,
+) -> LocalApp:
+    """Make the local door.
+
+    Args:
+        node: answers everything.
+        auth: loaded (`Authenticator.load`).
+        port: the bound port; Host and Origin are checked against it.
+        webui_dir: the built web editor, or None when there is none.
+        send_deadline_s: how long a tab may take to accept a frame.
+    """
+    context = DoorContext(node=node, auth=auth, hangups=Hangups(), port=port)
+    return LocalApp(context=context, webui_dir=webui_dir, send_deadline_s=send_deadline_s)
+
+
+def make_api() -> FastAPI:
+    """The FastAPI part alone: `/api/v1` and its description."""
+    app = FastAPI(
+        title="Sheaf",
+        version=__version__,
+        description="The local API of a Sheaf daemon. Errors are RFC 9457 problem documents.",
+        openapi_url=OPENAPI_PATH,
+        docs_url=None,
+        redoc_url=None,
+    )
+    problems.install(app)
+    v1 = APIRouter(prefix="/api/v1")
+    for module in _ROUTERS:
+        v1.include_router(module.router)
+    app.include_router(v1)
+    return app

@@ -1,0 +1,401 @@
+"""The JSON shapes of the API: pydantic models filled from the node's views.
+
+Field names are the contract with the web editor and scripts (docs/HTTP.md); ids are their text
+forms, times ISO-8601 in UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from sheaf.core.space.roles import Role
+from sheaf.node.views import (
+    DocType,
+    DocumentView,
+    InvitationView,
+    JoinState,
+    JoinView,
+    MemberView,
+    PeerState,
+    PeerView,
+    ProfileView,
+    SpaceSummary,
+    StatusView,
+)
+
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+Title = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500)]
+IdText = Annotated[str, StringConstraints(max_length=100)]
+
+
+def iso(ms: int) -> str:
+    """Milliseconds since 1970 as ISO-8601 UTC; out-of-range clocks become the nearest end."""
+    seconds = min(max(ms / 1000, 0.0), 253_402_300_799.0)
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class _In(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+# --------------------------------------------------------------------------- requests
+
+
+class SessionIn(_In):
+    """The one-time token from a launch link."""
+
+    token: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+class ProfileIn(_In):
+    """New names; a field left out stays."""
+
+    user_name: Name | None = None
+    device_name: Name | None = None
+
+
+class SpaceIn(_In):
+    """A space's name."""
+
+    name: Name
+
+
+class DocumentIn(_In):
+    """A new document."""
+
+    title: Title = ""
+    type: DocType = DocType.PAGE
+    parent_id: IdText | None = None
+
+
+class DocumentPatch(_In):
+    """Changes to a document; `after_id` null puts it first among its siblings."""
+
+    title: Title | None = None
+    parent_id: IdText | None = None
+    after_id: IdText | None = None
+    trashed: bool | None = None
+
+
+class InvitationIn(_In):
+    """What a new ticket allows."""
+
+    role: Literal[Role.EDITOR, Role.READER] = Role.EDITOR
+    expires_in_s: Annotated[int, Field(ge=60, le=366 * 86_400)] | None = None
+    max_uses: Annotated[int, Field(ge=1, le=1000)] = 1
+
+
+class JoinIn(_In):
+    """A ticket as text or link."""
+
+    ticket: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
+
+
+# --------------------------------------------------------------------------- answers
+
+
+class Profile(BaseModel):
+    """The names this device shows to others."""
+
+    user_name: str
+    device_name: str
+
+    @classmethod
+    def of(cls, view: ProfileView) -> Profile:
+        """From the node's view."""
+        return cls(user_name=view.user_name, device_name=view.device_name)
+
+
+class Space(BaseModel):
+    """A space this device takes part in."""
+
+    space_id: str
+    name: str
+    role: Role
+    member_count: int
+    document_count: int
+    state: str
+
+    @classmethod
+    def of(cls, view: SpaceSummary) -> Space:
+        """From the node's view."""
+        return cls(
+            space_id=view.space_id.text,
+            name=view.name,
+            role=view.role,
+            member_count=view.member_count,
+            document_count=view.document_count,
+            state=view.state,
+        )
+
+
+class Spaces(BaseModel):
+    """All spaces."""
+
+    spaces: list[Space]
+
+
+class Document(BaseModel):
+    """A document's place and title; its content has its own address."""
+
+    document_id: str
+    space_id: str
+    title: str
+    type: DocType
+    parent_id: str | None
+    order: str
+    trashed: bool
+    created_at: str
+    updated_at: str
+
+    @classmethod
+    def of(cls, view: DocumentView) -> Document:
+        """From the node's view."""
+        return cls(
+            document_id=view.document_id.text,
+            space_id=view.space_id.text,
+            title=view.title,
+            type=view.type,
+            parent_id=view.parent_id.text if view.parent_id is not None else None,
+            order=view.order,
+            trashed=view.trashed,
+            created_at=iso(view.created_ms),
+            updated_at=iso(view.updated_ms),
+        )
+
+
+class Documents(BaseModel):
+    """All documents of a space, trashed ones included; by `order` within each parent."""
+
+    documents: list[Document]
+
+
+class MemberDevice(BaseModel):
+    """One device of a member."""
+
+    device_id: str
+    name: str
+    is_self: bool
+    online: bool
+
+
+class Member(BaseModel):
+    """One person in a space."""
+
+    user_id: str
+    name: str
+    role: Role
+    is_self: bool
+    devices: list[MemberDevice]
+
+    @classmethod
+    def of(cls, view: MemberView) -> Member:
+        """From the node's view."""
+        devices = [
+            MemberDevice(
+                device_id=device.device_id.text,
+                name=device.name,
+                is_self=device.is_self,
+                online=device.is_online,
+            )
+            for device in view.devices
+        ]
+        return cls(
+            user_id=view.user_id.text,
+            name=view.name,
+            role=view.role,
+            is_self=view.is_self,
+            devices=devices,
+        )
+
+
+class Members(BaseModel):
+    """Everybody in a space."""
+
+    members: list[Member]
+
+
+class Invitation(BaseModel):
+    """A ticket and what it allows; the ticket is known only to the device that issued it."""
+
+    invitation_id: str
+    ticket: str | None
+    link: str | None
+    qr_svg: str | None
+    role: Role
+    expires_at: str | None
+    uses_left: int
+
+    @classmethod
+    def of(cls, view: InvitationView, *, qr_svg: str | None) -> Invitation:
+        """From the node's view."""
+        return cls(
+            invitation_id=view.op_id.text,
+            ticket=view.ticket,
+            link=f"sheaf:join#{view.ticket}" if view.ticket else None,
+            qr_svg=qr_svg,
+            role=view.role,
+            expires_at=iso(view.expires_ms) if view.expires_ms is not None else None,
+            uses_left=view.uses_left,
+        )
+
+
+class Invitations(BaseModel):
+    """The open invitations of a space."""
+
+    invitations: list[Invitation]
+
+
+class JoinError(BaseModel):
+    """Why a join failed and what to do."""
+
+    title: str
+    detail: str
+
+
+class Join(BaseModel):
+    """A join in progress, or its end."""
+
+    join_id: str
+    space_id: str
+    space_name: str | None
+    state: JoinState
+    done_bytes: int
+    total_bytes: int
+    error: JoinError | None
+
+    @classmethod
+    def of(cls, view: JoinView) -> Join:
+        """From the node's view."""
+        return cls(
+            join_id=view.join_id,
+            space_id=view.space_id.text,
+            space_name=view.space_name,
+            state=view.state,
+            done_bytes=view.done_bytes,
+            total_bytes=view.total_bytes,
+            error=JoinError(title=view.error[0], detail=view.error[1]) if view.error else None,
+        )
+
+
+class PeerSpace(BaseModel):
+    """What one peer has of one space; `behind` counts our envelopes it is not known to hold."""
+
+    space_id: str
+    behind: int
+    done_bytes: int
+    total_bytes: int
+
+
+class Peer(BaseModel):
+    """Another device."""
+
+    device_id: str
+    user_id: str
+    user_name: str
+    device_name: str
+    state: PeerState
+    path: str | None
+    description: str | None
+    rtt_ms: float | None
+    spaces: list[PeerSpace]
+    last_seen_at: str | None
+
+    @classmethod
+    def of(cls, view: PeerView) -> Peer:
+        """From the node's view."""
+        spaces = [
+            PeerSpace(
+                space_id=space.space_id.text,
+                behind=space.behind,
+                done_bytes=space.done_bytes,
+                total_bytes=space.total_bytes,
+            )
+            for space in view.spaces
+        ]
+        return cls(
+            device_id=view.device_id.text,
+            user_id=view.user_id.text,
+            user_name=view.user_name,
+            device_name=view.device_name,
+            state=view.state,
+            path=view.path,
+            description=view.description,
+            rtt_ms=view.rtt_ms,
+            spaces=spaces,
+            last_seen_at=iso(view.last_seen_ms) if view.last_seen_ms is not None else None,
+        )
+
+
+class Peers(BaseModel):
+    """Every other device this one knows."""
+
+    peers: list[Peer]
+
+
+class Lan(BaseModel):
+    """How this daemon can be reached on the local network."""
+
+    listening: str | None
+    mdns: str
+    addresses: list[str]
+
+
+class Storage(BaseModel):
+    """Whether edits reach the disk."""
+
+    state: str
+    detail: str | None
+    unsent_edits: int
+
+
+class Status(BaseModel):
+    """Everything about the daemon at one glance."""
+
+    version: str
+    started_at: str
+    data_dir: str
+    user_id: str
+    user_name: str
+    device_id: str
+    device_name: str
+    port: int
+    lan: Lan
+    storage: Storage
+    spaces: list[Space]
+    peers: list[Peer]
+
+    @classmethod
+    def of(cls, view: StatusView, *, port: int) -> Status:
+        """From the node's view and the door's own port."""
+        return cls(
+            version=view.version,
+            started_at=iso(view.started_ms),
+            data_dir=view.data_dir,
+            user_id=view.profile.user_id.text,
+            user_name=view.profile.user_name,
+            device_id=view.profile.device_id.text,
+            device_name=view.profile.device_name,
+            port=port,
+            lan=Lan(listening=view.lan.listening, mdns=view.lan.mdns, addresses=list(view.lan.addresses)),
+            storage=Storage(
+                state=view.storage.state, detail=view.storage.detail, unsent_edits=view.storage.unsent_edits
+            ),
+            spaces=[Space.of(space) for space in view.spaces],
+            peers=[Peer.of(peer) for peer in view.peers],
+        )
+
+
+class LaunchLink(BaseModel):
+    """A link that signs one browser in, once, within five minutes."""
+
+    link: str
+
+
+class Token(BaseModel):
+    """A bearer token for scripts."""
+
+    token: str

@@ -1,0 +1,173 @@
+"""uvicorn on two loopback sockets that we bind ourselves (PROTOCOL §9).
+
+Binding first tells the port before the app is made (`--port 0`), and makes sure that
+nothing but 127.0.0.1 and ::1 listens. Signals belong to the caller. The protocol classes
+add what uvicorn lacks: a way to drop a client that does not read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Final
+
+import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from sheaf.api.app import LocalApp
+from sheaf.api.sync_socket import ABORT_EXTENSION
+from sheaf.core.base.errors import SheafError
+from sheaf.core.base.limits import MIB
+
+SOCKET_MESSAGE_BYTES_MAX: Final = 9 * MIB
+"""Above the largest update, so that the app itself can say 4413; beyond this uvicorn closes with 1009."""
+STOP_DEADLINE_S: Final = 3
+_LINGER_S: Final = 10.0
+_BIND_TRIES: Final = 16
+_BACKLOG: Final = 128
+
+
+class PortTaken(SheafError):
+    """Another program listens on the wanted port."""
+
+
+@dataclass(frozen=True, slots=True)
+class BoundDoor:
+    """Listening sockets and the port they share; ::1 is left out where IPv6 is switched off."""
+
+    port: int
+    sockets: tuple[socket.socket, ...]
+
+    def close(self) -> None:
+        """Let the port go (only needed when no server took the sockets over)."""
+        for bound in self.sockets:
+            bound.close()
+
+
+def bind_door(port: int) -> BoundDoor:
+    """Bind the loopback addresses.
+
+    Args:
+        port: 1…65535, or 0 for a free one (the same on both addresses).
+
+    Raises:
+        PortTaken: the port is in use on one of them.
+    """
+    for _ in range(_BIND_TRIES):
+        first = _bind(socket.AF_INET, "127.0.0.1", port)
+        chosen = int(first.getsockname()[1])
+        try:
+            second = _bind(socket.AF_INET6, "::1", chosen)
+        except PortTaken:
+            first.close()
+            if port:
+                raise
+            continue
+        except OSError:
+            return BoundDoor(chosen, (first,))
+        return BoundDoor(chosen, (first, second))
+    raise PortTaken("No free port was found on 127.0.0.1 and ::1.")
+
+
+def _bind(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind((host, port))
+        bound.listen(_BACKLOG)
+        bound.setblocking(False)
+    except OSError as error:
+        bound.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortTaken(f"Port {port} on {host} is taken; choose another with --port.") from error
+        if error.errno == errno.EACCES:
+            raise PortTaken(f"Port {port} needs more rights; choose one above 1023 with --port.") from error
+        raise
+    return bound
+
+
+class _SyncProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket, with a way to abort, and no lingering with a client that does not read."""
+
+    async def run_asgi(self) -> None:
+        transport = self.transport
+        extensions: dict[str, object] = self.scope["extensions"]  # type: ignore[assignment]  # uvicorn says dict of dicts
+        extensions[ABORT_EXTENSION] = transport.abort
+        try:
+            await super().run_asgi()
+        finally:
+            self.loop.call_later(_LINGER_S, transport.abort)
+
+    def keepalive_timeout(self) -> None:
+        super().keepalive_timeout()
+        self.transport.abort()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without signal handlers and without its ten wake-ups a second."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.is_up = asyncio.Event()
+        self.stop_wanted = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.is_up.set()
+
+    async def main_loop(self) -> None:
+        await self.stop_wanted.wait()
+
+
+class LocalServer:
+    """Serves the app on the bound sockets: run `serve` in a task group, `stop` ends it."""
+
+    def __init__(self, app: LocalApp, *, door: BoundDoor, stop_deadline_s: int = STOP_DEADLINE_S) -> None:
+        self._app = app
+        self._door = door
+        config = uvicorn.Config(
+            app,
+            loop="none",
+            http="h11",
+            ws=_SyncProtocol,
+            ws_max_size=SOCKET_MESSAGE_BYTES_MAX,
+            ws_per_message_deflate=False,
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            timeout_graceful_shutdown=stop_deadline_s,
+        )
+        self._server = _Server(config)
+
+    @property
+    def port(self) -> int:
+        """The port both sockets listen on."""
+        return self._door.port
+
+    async def serve(self) -> None:
+        """Answer until `stop`; then end the connections within the stop deadline. Call once."""
+        await self._server.serve(sockets=list(self._door.sockets))
+
+    async def wait_started(self) -> None:
+        """Return once connections are accepted."""
+        await self._server.is_up.wait()
+
+    def stop(self) -> None:
+        """Begin to stop: tabs are told 1001, then the rest ends; `serve` returns when done."""
+        self._app.hangups.hang_up_all()
+        self._server.should_exit = True
+        self._server.stop_wanted.set()
