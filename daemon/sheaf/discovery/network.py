@@ -1,0 +1,166 @@
+"""Which addresses this machine has right now, which of them to use, and when that changes.
+
+The one place that asks the operating system about interfaces. Serves the WebRTC transport
+(candidates), mDNS (where to speak) and whoever wants to reconnect after a change. Polls,
+because that is the same on every system; FAULTS N4 asks for 10 s, a poll is 2 s.
+Knows nothing of peers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import ifaddr
+
+from sheaf.task_set import TaskSet
+
+_log = logging.getLogger(__name__)
+
+POLL_S: Final = 2.0
+_CONTAINER_PREFIXES: Final = ("docker", "veth", "br-", "lxc", "lxd", "podman", "cni", "flannel", "cali")
+_MACHINE_PREFIXES: Final = ("virbr", "vmnet", "vboxnet", "ifb")
+_VIRTUAL_PREFIXES: Final = _CONTAINER_PREFIXES + _MACHINE_PREFIXES
+_SYS_NET: Final = Path("/sys/class/net")
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceAddress:
+    """One address of one interface that is up."""
+
+    interface: str
+    index: int
+    address: str
+
+    @property
+    def is_v6(self) -> bool:
+        """An IPv6 address."""
+        return ":" in self.address
+
+    @property
+    def is_loopback(self) -> bool:
+        """Reaches only this machine."""
+        return ipaddress.ip_address(self.address).is_loopback
+
+    @property
+    def needs_scope(self) -> bool:
+        """An IPv6 link-local address, useless without naming an interface."""
+        return self.is_v6 and ipaddress.ip_address(self.address).is_link_local
+
+
+@dataclass(frozen=True, slots=True)
+class InterfacePolicy:
+    """Which interfaces to use.
+
+    `allowed` names the only ones; without it all are used, except that virtual ones
+    (containers, virtual machines) count only when there is no other, and loopback only
+    when there is nothing at all (TRAPS 9: two daemons on one offline computer).
+    """
+
+    allowed: frozenset[str] | None = None
+    virtual_prefixes: tuple[str, ...] = _VIRTUAL_PREFIXES
+
+    def choose(self, addresses: Iterable[InterfaceAddress]) -> tuple[InterfaceAddress, ...]:
+        """The addresses to use: IPv4 before IPv6, then by interface name."""
+        present = sorted(addresses, key=lambda a: (a.is_v6, a.interface, a.address))
+        if self.allowed is not None:
+            return tuple(a for a in present if a.interface in self.allowed)
+        outside = [a for a in present if not a.is_loopback]
+        physical = [a for a in outside if not a.interface.startswith(self.virtual_prefixes)]
+        for group in (physical, outside):
+            if any(not a.needs_scope for a in group):
+                return tuple(group)
+        return tuple(a for a in present if a.is_loopback)
+
+
+def read_addresses() -> tuple[InterfaceAddress, ...]:
+    """Every address of every interface that is up, in a stable order; () when that fails."""
+    try:
+        adapters = list(ifaddr.get_adapters())
+    except OSError as error:
+        _log.warning("cannot read the network interfaces error=%r", error)
+        return ()
+    found = {
+        InterfaceAddress(str(adapter.name), adapter.index or 0, _text(ip.ip))
+        for adapter in adapters
+        if _is_up(str(adapter.name))
+        for ip in adapter.ips
+    }
+    return tuple(sorted(found, key=lambda a: (a.index, a.address)))
+
+
+def usable_addresses(policy: InterfacePolicy) -> tuple[str, ...]:
+    """The addresses to offer to others now, best first, without those that need a scope."""
+    return tuple(a.address for a in policy.choose(read_addresses()) if not a.needs_scope)
+
+
+class NetworkWatch:
+    """Tells when the chosen addresses change.
+
+    Invariants:
+    1. One poll at a time, in a thread, never on the event loop.
+    2. Callbacks are told after the state is up to date, at most once per poll (damping).
+    """
+
+    def __init__(
+        self,
+        *,
+        policy: InterfacePolicy,
+        read: Callable[[], tuple[InterfaceAddress, ...]] = read_addresses,
+        poll_s: float = POLL_S,
+    ) -> None:
+        self._policy = policy
+        self._read = read
+        self._poll_s = poll_s
+        self._tasks = TaskSet("network watch")
+        self._listeners: list[Callable[[], None]] = []
+        self._current: tuple[InterfaceAddress, ...] = ()
+
+    @property
+    def addresses(self) -> tuple[InterfaceAddress, ...]:
+        """The chosen addresses as last polled, link-local ones included."""
+        return self._current
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after every change; it only enqueues."""
+        self._listeners.append(listener)
+
+    async def start(self) -> None:
+        """Read once, then go on polling in the background."""
+        self._current = await self._poll()
+        self._tasks.spawn(self._run(), "poll")
+
+    async def close(self) -> None:
+        """Stop polling. Idempotent."""
+        await self._tasks.close()
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self._poll_s)
+            fresh = await self._poll()
+            if fresh == self._current:
+                continue
+            self._current = fresh
+            _log.info("network changed addresses=%s", ",".join(a.address for a in fresh) or "none")
+            for listener in self._listeners:
+                listener()
+
+    async def _poll(self) -> tuple[InterfaceAddress, ...]:
+        return self._policy.choose(await asyncio.to_thread(self._read))
+
+
+def _text(address: str | tuple[str, int, int]) -> str:
+    return address if isinstance(address, str) else address[0].partition("%")[0]
+
+
+def _is_up(interface: str) -> bool:
+    """Whether the link carries; systems that do not say are believed."""
+    try:
+        return (_SYS_NET / interface / "operstate").read_text().strip() in ("up", "unknown", "dormant")
+    except OSError:
+        return True

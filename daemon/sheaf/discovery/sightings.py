@@ -1,0 +1,96 @@
+"""What was seen on the network, bounded and without repetition.
+
+Turns resolved mDNS records into `Sighting`s and refuses what is not Sheaf's or cannot be an
+address of a host. FAULTS N18: a thousand fake peers cost 256 entries.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from typing import Final
+
+from zeroconf import ServiceInfo
+
+from sheaf.discovery.txt import parse_txt
+from sheaf.ports import Sighting
+
+SERVICE_TYPE: Final = "_sheaf._tcp.local."
+SIGHTINGS_MAX: Final = 256
+ADDRESSES_MAX: Final = 16
+PORT_MIN: Final = 1024
+
+
+class SightingTable:
+    """The daemons seen now.
+
+    Invariants:
+    1. A sighting is told when it is new or differs from the last one, and once more when gone.
+    2. At most 256 instances are held; while the table is full, newcomers are ignored.
+    3. The own announcement is never told.
+    """
+
+    def __init__(self, *, own_instance: str, emit: Callable[[Sighting], None]) -> None:
+        self._own = own_instance
+        self._emit = emit
+        self._seen: dict[str, Sighting] = {}
+
+    def is_own(self, name: str) -> bool:
+        """Whether `name` is this daemon's announcement."""
+        return instance_of(name) == self._own
+
+    def has_room_for(self, name: str) -> bool:
+        """Whether a sighting under this name would be taken (2)."""
+        return instance_of(name) in self._seen or len(self._seen) < SIGHTINGS_MAX
+
+    def seen(self, sighting: Sighting) -> None:
+        """A resolved announcement."""
+        if sighting.instance == self._own or not self.has_room_for(sighting.instance):
+            return
+        if self._seen.get(sighting.instance) != sighting:
+            self._seen[sighting.instance] = sighting
+            self._emit(sighting)
+
+    def gone(self, name: str) -> None:
+        """A goodbye, or records that ran out."""
+        last = self._seen.pop(instance_of(name), None)
+        if last is not None:
+            self._emit(Sighting(last.instance, last.nonce, last.tags, last.addresses, is_gone=True))
+
+
+def read_info(info: ServiceInfo, *, is_loopback_allowed: bool) -> Sighting | None:
+    """A sighting from resolved records, or None when they are not a Sheaf's.
+
+    Loopback addresses count only when this machine has no others: then the other daemon is
+    on it too. Otherwise a stranger could make this daemon knock at local ports.
+    """
+    advertised = parse_txt(info.properties)
+    if advertised is None or info.port is None or not PORT_MIN <= info.port < 65536:
+        return None
+    addresses = _addresses(info.parsed_addresses(), info.port, is_loopback_allowed)
+    if not addresses:
+        return None
+    return Sighting(instance_of(info.name), advertised.nonce, advertised.tags, addresses)
+
+
+def instance_of(name: str) -> str:
+    """The instance label of a full service name."""
+    return name.removesuffix(f".{SERVICE_TYPE}")
+
+
+def _addresses(texts: list[str], port: int, is_loopback_allowed: bool) -> tuple[str, ...]:
+    parsed = {ipaddress.ip_address(text.partition("%")[0]) for text in texts}
+    usable = [address for address in parsed if _can_be_dialled(address, is_loopback_allowed)]
+    usable.sort(key=lambda address: (address.version, int(address)))
+    shown = (f"[{a}]:{port}" if a.version == 6 else f"{a}:{port}" for a in usable[:ADDRESSES_MAX])
+    return tuple(shown)
+
+
+def _can_be_dialled(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address, is_loopback_allowed: bool
+) -> bool:
+    if address.is_loopback:
+        return is_loopback_allowed
+    if address.is_multicast or address.is_unspecified or address.is_reserved:
+        return False
+    return address.version == 4 or not address.is_link_local

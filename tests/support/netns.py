@@ -1,0 +1,159 @@
+"""Network namespaces for tests: computers on a switch, with nothing else in the room.
+
+Needs root. Every test makes its own switch (a namespace with a bridge) and its own
+computers; nothing outside is touched. By default there is no default route and no DNS.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+_numbers = itertools.count()
+_COMMAND_S_MAX = 10
+
+
+def is_possible() -> bool:
+    """Whether this process may make namespaces."""
+    return os.geteuid() == 0 and shutil.which("ip") is not None
+
+
+@dataclass(slots=True)
+class Computer:
+    """One namespace with `lo` and, when it is on a switch, `eth0`."""
+
+    name: str
+    address: str | None = None
+    processes: list[subprocess.Popen[Any]] = field(default_factory=list)
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        """`argv`, as it must be called from outside to run in here."""
+        return ["ip", "netns", "exec", self.name, *argv]
+
+    def run(self, *argv: str, timeout_s: float = _COMMAND_S_MAX) -> str:
+        """Run to the end and return what it printed; fails on a non-zero exit."""
+        done = subprocess.run(
+            self.command(argv), check=True, capture_output=True, text=True, timeout=timeout_s
+        )
+        return done.stdout
+
+    def start(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        stdin: int | IO[Any] | None = None,
+        stdout: int | IO[Any] | None = None,
+        stderr: int | IO[Any] | None = None,
+        text: bool = False,
+    ) -> subprocess.Popen[Any]:
+        """Start a process in here; it is killed with the computer at the latest."""
+        process: subprocess.Popen[Any] = subprocess.Popen(
+            self.command(argv),
+            env=None if env is None else {**os.environ, **env},
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            text=text,
+        )
+        self.processes.append(process)
+        return process
+
+    def link(self, state: str) -> None:
+        """Set `eth0` 'up' or 'down' on this side."""
+        self.run("ip", "link", "set", "eth0", state)
+
+    def readdress(self, old: str, new: str) -> None:
+        """Replace an address of `eth0`, both as 'a.b.c.d/n'."""
+        self.run("ip", "addr", "del", old, "dev", "eth0")
+        self.run("ip", "addr", "add", new, "dev", "eth0")
+
+
+@dataclass(slots=True)
+class Lan:
+    """A switch and the computers on it."""
+
+    switch: str
+    computers: list[Computer]
+
+    def __getitem__(self, number: int) -> Computer:
+        return self.computers[number]
+
+    def cable(self, number: int, state: str) -> None:
+        """Pull ('down') or plug ('up') the cable of one computer, seen as lost carrier by it."""
+        _ip("-n", self.switch, "link", "set", f"port{number}", state)
+
+
+@contextmanager
+def lan(count: int, *, has_default_route: bool = False, subnet: str = "10.77.0") -> Iterator[Lan]:
+    """`count` computers on a switch, with addresses `subnet`.1, .2, …
+
+    Args:
+        count: how many.
+        has_default_route: give each a default route to an address that never answers, the
+            way a network looks whose uplink (and DNS) is dead.
+        subnet: the first three numbers of a /24.
+    """
+    number = next(_numbers)
+    prefix = f"sh{os.getpid()}x{number}"
+    made = Lan(f"{prefix}sw", [])
+    try:
+        _ip("netns", "add", made.switch)
+        _ip("-n", made.switch, "link", "add", "br0", "type", "bridge", "forward_delay", "0")
+        _ip("-n", made.switch, "link", "set", "br0", "up")
+        for position in range(count):
+            computer = Computer(f"{prefix}c{position}", f"{subnet}.{position + 1}")
+            made.computers.append(computer)
+            _plug(made.switch, position, computer)
+            if has_default_route:
+                _ip("-n", computer.name, "route", "add", "default", "via", f"{subnet}.254")
+        yield made
+    finally:
+        for computer in made.computers:
+            _destroy(computer)
+        _ip("netns", "del", made.switch, is_checked=False)
+
+
+@contextmanager
+def lonely(*, is_loopback_up: bool = True) -> Iterator[Computer]:
+    """One computer with nothing but `lo`, which may be down as well."""
+    computer = Computer(f"sh{os.getpid()}x{next(_numbers)}lo")
+    try:
+        _ip("netns", "add", computer.name)
+        if is_loopback_up:
+            _ip("-n", computer.name, "link", "set", "lo", "up")
+        yield computer
+    finally:
+        _destroy(computer)
+
+
+def _plug(switch: str, position: int, computer: Computer) -> None:
+    port = f"port{position}"
+    _ip("netns", "add", computer.name)
+    _ip("-n", computer.name, "link", "set", "lo", "up")
+    _ip("-n", switch, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", computer.name)
+    _ip("-n", switch, "link", "set", port, "master", "br0")
+    _ip("-n", switch, "link", "set", port, "up")
+    _ip("-n", computer.name, "addr", "add", f"{computer.address}/24", "dev", "eth0")
+    _ip("-n", computer.name, "link", "set", "eth0", "up")
+
+
+def _destroy(computer: Computer) -> None:
+    for process in computer.processes:
+        if process.poll() is None:
+            process.kill()
+        process.wait(timeout=_COMMAND_S_MAX)
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+    _ip("netns", "del", computer.name, is_checked=False)
+
+
+def _ip(*argv: str, is_checked: bool = True) -> None:
+    subprocess.run(["ip", *argv], check=is_checked, capture_output=True, timeout=_COMMAND_S_MAX)
