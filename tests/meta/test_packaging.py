@@ -1,14 +1,19 @@
 """Locks, the build hook and the Makefile agree with each other and name no registry."""
 
+import ast
+import importlib.metadata
+import itertools
 import re
+import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import hatch_build
 from tests.support.npm_lock import completed, platform_entry, unlocked
-from tests.support.repository import ROOT
+from tests.support.repository import ROOT, committed_texts
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCKS = [ROOT / "requirements" / "run.txt", ROOT / "requirements" / "dev.txt"]
@@ -35,6 +40,17 @@ def locked_names(path: Path) -> set[str]:
     return {key.split()[0] for key in locked(path)}
 
 
+def third_party_imports() -> Iterator[tuple[str, str]]:
+    """Yield (file, top-level module) for every import in the daemon that is neither ours nor Python's."""
+    for name, text in committed_texts(".py", under="daemon/"):
+        for node in ast.walk(ast.parse(text)):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            modules += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            for module in {module.partition(".")[0] for module in modules}:
+                if module != "sheaf" and module not in sys.stdlib_module_names:
+                    yield name, module
+
+
 @pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.name)
 def test_a_lock_holds_pins_and_hashes_and_nothing_else(path: Path) -> None:
     pin, digest = r"[\w.-]+==[\w.+!]+( ; [^\\]+)? \\", r"    --hash=sha256:[0-9a-f]{64}( \\)?"
@@ -51,6 +67,24 @@ def test_the_locks_hold_everything_the_project_asks_for() -> None:
 def test_what_is_tested_is_what_is_run() -> None:
     run, dev = locked(LOCKS[0]), locked(LOCKS[1])
     assert {key: dev.get(key) for key in run} == run
+
+
+def test_the_daemon_imports_only_what_the_project_declares() -> None:
+    extras = PROJECT["optional-dependencies"]
+    declared = names([*PROJECT["dependencies"], *extras["keyring"], *extras["nats"]])
+    homes = importlib.metadata.packages_distributions()
+    undeclared = {
+        f"{name}: {module}"
+        for name, module in third_party_imports()
+        if not declared & {normalized(home) for home in homes.get(module, [module])}
+    }
+    assert undeclared == set()
+
+
+def test_every_dependency_has_its_reason_written_down() -> None:
+    decisions = "".join(text.lower() for _, text in committed_texts(".md", under="docs/decisions/"))
+    asked_for = [*PROJECT["dependencies"], *itertools.chain(*PROJECT["optional-dependencies"].values())]
+    assert sorted(name for name in names(asked_for) if name not in decisions) == []
 
 
 def test_the_build_and_the_tests_use_one_node() -> None:
