@@ -49,8 +49,8 @@ MESSAGE_OVERHEAD: Final = 16
 
 STREAM_MESSAGE_BYTES_MAX: Final = {
     Stream.SESSION: 64 * KIB,
-    Stream.CONTROL: 352 * KIB,
-    Stream.LIVE: 352 * KIB,
+    Stream.CONTROL: 380 * KIB,
+    Stream.LIVE: 380 * KIB,
     Stream.AWARENESS: 8 * KIB,
     Stream.CATCH_UP: 704 * KIB,
     Stream.BULK: 1024 * KIB,

@@ -18,6 +18,7 @@ from sheaf.core.base.errors import WireError
 from sheaf.core.base.ids import SpaceId, UserId
 from sheaf.core.base.limits import INTEGER_MAX
 from sheaf.core.wire import cbor
+from sheaf.core.wire.shape import Fields, is_printable
 
 TICKET_PREFIX: Final = "sheaf1"
 TICKET_VERSION: Final = 1
@@ -25,7 +26,7 @@ TICKET_TEXT_MAX: Final = 4096
 SECRET_BYTES: Final = 16
 RELAYS_MAX: Final = 4
 RELAY_URL_CHARS_MAX: Final = 200
-NAME_HINT_CHARS_MAX: Final = 80
+NAME_HINT_BYTES_MAX: Final = 96
 HOSTS_MAX: Final = 8
 
 _BODY_BYTES_MAX: Final = 1536
@@ -70,7 +71,7 @@ class Ticket:
             WireError: a field is out of range (an address that is none, a name too long).
         """
         _check(self)
-        body: dict[int, cbor.Value] = {
+        body: dict[int, object] = {
             0: self.version,
             1: int(self.kind),
             2: bytes(self.space_id),
@@ -105,6 +106,9 @@ class Ticket:
         return ticket
 
 
+_KINDS: Final = {int(kind): kind for kind in TicketKind}
+
+
 def _body_bytes(encoded: str) -> bytes:
     if not encoded.startswith(TICKET_PREFIX):
         raise WireError(f"This is not a Sheaf ticket: tickets start with {TICKET_PREFIX}.")
@@ -121,33 +125,29 @@ def _body_bytes(encoded: str) -> bytes:
 
 
 def _from_body(body: bytes, hosts: tuple[str, ...]) -> Ticket:
-    value = cbor.decode(body, bytes_max=_BODY_BYTES_MAX)
-    if not isinstance(value, dict) or value.get(0) != TICKET_VERSION or isinstance(value.get(0), bool):
+    fields = Fields(cbor.decode(body, bytes_max=_BODY_BYTES_MAX), "ticket")
+    if fields.uint(0) != TICKET_VERSION:
         raise WireError("This ticket was made by a newer Sheaf: update this one first.")
-    if not set(value) <= set(range(8)):
-        raise WireError("a ticket with unknown fields")
-    kind, space_id, secret, issuer = (value.get(key) for key in (1, 2, 3, 7))
-    relay_urls, expires_ms, name_hint = value.get(4, []), value.get(5), value.get(6, "")
-    if isinstance(kind, bool) or kind not in set(TicketKind):
-        raise WireError("a ticket of an unknown kind")
-    if not isinstance(space_id, bytes) or not isinstance(issuer, bytes) or not isinstance(secret, bytes):
-        raise WireError("a ticket with missing fields")
-    if not isinstance(relay_urls, list) or not all(isinstance(url, str) for url in relay_urls):
-        raise WireError("a ticket with malformed relays")
-    if not isinstance(name_hint, str) or not (expires_ms is None or type(expires_ms) is int):
-        raise WireError("a ticket with malformed hints")
-    if len(space_id) != SpaceId.SIZE or len(issuer) != UserId.SIZE:
-        raise WireError("a ticket with malformed ids")
-    return Ticket(
-        space_id=SpaceId(space_id),
-        secret=secret,
-        issuer=UserId(issuer),
-        kind=TicketKind(kind),
-        relay_urls=tuple(str(url) for url in relay_urls),
-        expires_ms=expires_ms,
-        name_hint=name_hint,
+    kind = fields.uint(1)
+    if kind not in _KINDS:
+        raise WireError("This ticket is of an unknown kind: update this Sheaf first.")
+    ticket = Ticket(
+        kind=_KINDS[kind],
+        space_id=fields.id(2, SpaceId),
+        secret=fields.octets(3, size=SECRET_BYTES),
+        relay_urls=_relays(fields) if fields.has(4) else (),
+        expires_ms=fields.uint_or_none(5),
+        name_hint=fields.text(6, bytes_max=NAME_HINT_BYTES_MAX) if fields.has(6) else "",
+        issuer=fields.id(7, UserId),
         hosts=hosts,
     )
+    fields.done()
+    return ticket
+
+
+def _relays(fields: Fields) -> tuple[str, ...]:
+    urls = fields.array(4, maximum=RELAYS_MAX)
+    return tuple(url if isinstance(url, str) else "" for url in urls)
 
 
 def _check(ticket: Ticket) -> None:
@@ -155,7 +155,7 @@ def _check(ticket: Ticket) -> None:
         raise WireError("a ticket with a malformed secret or version")
     if ticket.expires_ms is not None and not 0 <= ticket.expires_ms <= INTEGER_MAX:
         raise WireError("a ticket with an impossible expiry")
-    if len(ticket.name_hint) > NAME_HINT_CHARS_MAX or not (ticket.name_hint + "x").isprintable():
+    if len(ticket.name_hint.encode()) > NAME_HINT_BYTES_MAX or not is_printable(ticket.name_hint):
         raise WireError("a ticket with an unprintable or overlong name")
     if len(ticket.relay_urls) > RELAYS_MAX or not all(_is_relay(url) for url in ticket.relay_urls):
         raise WireError("a ticket with malformed relays")

@@ -31,7 +31,7 @@ tickets = st.builds(
     kind=st.sampled_from(TicketKind),
     relay_urls=st.lists(st.just("wss://relay.example/r"), max_size=4).map(tuple),
     expires_ms=st.none() | st.integers(0, 2**53 - 1),
-    name_hint=st.text(st.characters(categories=["L", "N", "S", "P"]), max_size=80),
+    name_hint=st.text(st.characters(categories=["L", "N", "S", "P"]), max_size=24),
     hosts=st.lists(hosts, max_size=8).map(tuple),
 )
 

@@ -1,0 +1,572 @@
+"""A session: everything two daemons say to each other over one channel (PROTOCOL §5).
+
+Sans-IO. The shell feeds events (frames, answers to tokens, commits, time), performs the returned
+effects in order, and pulls frames whenever the channel has room. The session proves who is there
+(HELLO), finds common spaces (SPACES, OPEN), and runs one `SpaceSync` for each. Knows no sockets,
+no storage and no clock.
+
+    NEW → HELLO → OPEN → CLOSED
+
+Invariants:
+1. Before the peer's HELLO verifies, nothing but HELLO is read, of at most 8 KiB and within 10 s.
+2. `Closed` is returned exactly once; after it every event returns nothing. What the peer did wrong
+   never surfaces as an exception.
+3. Every byte received on a credited stream is released exactly once: at once, or when the token
+   that it became is answered.
+4. A frame received at least every 14 s, or the peer is dead (FAULTS N3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum, auto
+from typing import Final, TypeVar
+
+from sheaf.core.base.errors import ProtocolViolation
+from sheaf.core.base.ids import DeviceId, DocId, LogId, SpaceId
+from sheaf.core.base.limits import (
+    AWARENESS_BYTES_MAX,
+    PEER_DEAD_S,
+    PING_INTERVAL_S,
+    UNAUTHENTICATED_BYTES_MAX,
+    UNAUTHENTICATED_S_MAX,
+)
+from sheaf.core.base.machine import Entropy, Seconds
+from sheaf.core.crypto.identity import DeviceCertificate, DeviceKeys
+from sheaf.core.protocol.effects import (
+    Authenticated,
+    Closed,
+    Effect,
+    Phase,
+    RttMeasured,
+    SpaceDirectory,
+    SpacePhase,
+)
+from sheaf.core.protocol.handshake import (
+    ANSWERER,
+    OFFERER,
+    Incompatible,
+    check_hello,
+    make_hello,
+    pad_and_shuffle,
+    space_tag,
+)
+from sheaf.core.protocol.join_desk import JoinDesk, JoinTicket
+from sheaf.core.protocol.messages import (
+    SPACES_MAX,
+    AnyMessage,
+    Bye,
+    Close,
+    Err,
+    Hello,
+    Join,
+    JoinAnswer,
+    Kind,
+    Open,
+    Ping,
+    Pong,
+    SpaceMessage,
+    Spaces,
+    decode_message,
+    encode_message,
+    shortened,
+)
+from sheaf.core.protocol.mux import Mux, Received
+from sheaf.core.protocol.pairing import JoinRequest
+from sheaf.core.protocol.run_receiver import Arrival
+from sheaf.core.protocol.run_sender import RunSender
+from sheaf.core.protocol.space_link import Lane, RunMarker
+from sheaf.core.protocol.space_sync import OpsArrival, SpaceSync
+from sheaf.core.space.run import Run
+from sheaf.core.wire.frames import Stream
+
+READS_MAX: Final = 2
+"""Reads outstanding per session, all spaces together."""
+SPACES_MESSAGES_MAX: Final = 4096
+ERR_VIOLATION: Final = 1
+ERR_INCOMPATIBLE: Final = 2
+
+
+_PendingT = TypeVar("_PendingT")
+
+
+class _State(Enum):
+    NEW = auto()
+    HELLO = auto()
+    OPEN = auto()
+    CLOSED = auto()
+
+
+class Session:
+    """One live connection to one device.
+
+    Args:
+        is_offerer: whether this side made the offer (the smaller device id does).
+        device, certificate: our own.
+        transcript: bytes, 32, `signaling.transcript(offer, answer)`.
+        expected: the device that must answer; None when an invitation brought us together.
+        spaces: the spaces of this daemon.
+        entropy: for shuffling and padding.
+    """
+
+    def __init__(
+        self,
+        *,
+        is_offerer: bool,
+        device: DeviceKeys,
+        certificate: DeviceCertificate,
+        transcript: bytes,
+        expected: DeviceId | None,
+        spaces: SpaceDirectory,
+        entropy: Entropy,
+    ) -> None:
+        self._role = OFFERER if is_offerer else ANSWERER
+        self._device = device
+        self._certificate = certificate
+        self._transcript = transcript
+        self._expected = expected
+        self._spaces = spaces
+        self._entropy = entropy
+        self._state = _State.NEW
+        self._mux = Mux()
+        self._effects: list[Effect] = []
+        self._peer: DeviceCertificate | None = None
+        self._peer_tags: frozenset[bytes] = frozenset()
+        self._syncs: dict[SpaceId, SpaceSync] = {}
+        self._by_my_handle: dict[int, SpaceSync] = {}
+        self._by_peer_handle: dict[int, SpaceSync | None] = {}
+        self._next_handle = 0
+        self._tokens: dict[int, object] = {}
+        self._last_token = 0
+        self._joins = JoinDesk(send=self._send_control, issue=self._issue, emit=self._emit)
+        self._received_bytes = 0
+        self._spaces_messages = 0
+        self._deadline: Seconds = 0.0
+        self._ping_number = 0
+        self._ping_sent: Seconds | None = None
+        self._ping_due: Seconds = 0.0
+        self._is_pump_due = False
+
+    # ------------------------------------------------------------------ events: channel and time
+
+    def start(self, now: Seconds) -> list[Effect]:
+        """The channel is open. Call first."""
+        assert self._state is _State.NEW
+        self._state = _State.HELLO
+        self._deadline = now + UNAUTHENTICATED_S_MAX
+        hello = make_hello(
+            role=self._role,
+            device=self._device,
+            certificate=self._certificate,
+            transcript=self._transcript,
+        )
+        self._mux.queue(Stream.SESSION, encode_message(hello))
+        return self._drain()
+
+    def receive(self, frame: bytes, now: Seconds) -> list[Effect]:
+        """A frame came from the channel."""
+        if self._state is _State.CLOSED:
+            return []
+        try:
+            self._receive(frame, now)
+        except Incompatible as error:
+            self._fail(str(error), ERR_INCOMPATIBLE, is_peer_fault=False)
+        except ProtocolViolation as error:
+            self._fail(str(error), ERR_VIOLATION, is_peer_fault=True)
+        return self._finish()
+
+    def wake(self, now: Seconds) -> list[Effect]:
+        """The time `next_wake` told has come."""
+        if self._state in (_State.NEW, _State.CLOSED):
+            return []
+        self._is_pump_due = False
+        if now >= self._deadline:
+            silent = self._state is _State.OPEN
+            reason = "nothing heard from the other side" if silent else "the other side did not say who it is"
+            self._fail(reason, ERR_VIOLATION, is_peer_fault=False)
+        elif self._state is _State.OPEN:
+            self._ping(now)
+            for sync in self._syncs.values():
+                sync.wake(now)
+        return self._finish()
+
+    def next_wake(self) -> Seconds | None:
+        """When to call `wake`; may lie in the past (then at once). Look again after every call,
+        `next_frames` included."""
+        if self._state in (_State.NEW, _State.CLOSED):
+            return None
+        if self._is_pump_due:
+            return 0.0
+        times = [self._deadline]
+        if self._state is _State.OPEN:
+            times.append(self._ping_due)
+            times += [due for sync in self._syncs.values() if (due := sync.next_wake()) is not None]
+        return min(times)
+
+    def next_frames(self, budget_bytes: int) -> list[bytes]:
+        """Frames to give the channel now, most urgent first; the last may exceed the budget.
+
+        Call after every event and whenever the channel has room (`SEND_BUFFER_BYTES_MAX` less what
+        it has buffered).
+        """
+        frames = self._mux.next_frames(budget_bytes)
+        for marker in self._mux.take_completed():
+            assert isinstance(marker, RunMarker)
+            if (sync := self._by_my_handle.get(marker.handle)) is not None:
+                sync.handed_out(marker.log_id)
+        if frames and self._state is _State.OPEN and self._has_pump_work():
+            self._is_pump_due = True
+        return frames
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether `next_frames` has something."""
+        return self._mux.has_frames
+
+    # ------------------------------------------------------------------ events: store
+
+    def ops_stored(self, token: int, now: Seconds, *, refused: str | None = None) -> list[Effect]:
+        """`StoreOps` is dealt with: durable, known already, or refused (an unsound op: its fault)."""
+        arrival = self._take(token, OpsArrival)
+        if arrival is None:
+            return []
+        self._mux.release(arrival.stream, arrival.cost)
+        if refused is not None:
+            self._fail(refused, ERR_VIOLATION, is_peer_fault=True)
+        return self._finish()
+
+    def ops_changed(self, space_id: SpaceId, now: Seconds) -> list[Effect]:
+        """The control plane of a space grew, from anywhere, and is durable."""
+        if self._state is not _State.OPEN:
+            return []
+        sync = self._syncs.get(space_id)
+        if sync is None:
+            self._match()
+        else:
+            sync.ops_changed(now)
+        return self._finish()
+
+    def space_added(self, space_id: SpaceId, now: Seconds) -> list[Effect]:
+        """A space exists here since now (created, joined), or its first secret is known now."""
+        if self._state is _State.OPEN and space_id not in self._syncs:
+            self._send_spaces()
+            self._match()
+        return self._finish()
+
+    def space_removed(self, space_id: SpaceId, now: Seconds) -> list[Effect]:
+        """A space is gone from here (left)."""
+        sync = self._syncs.pop(space_id, None)
+        if sync is not None:
+            self._forget(sync)
+            self._send_control(Close(sync.lane.handle))
+        return self._finish()
+
+    def run_stored(
+        self,
+        token: int,
+        *,
+        next_seqs: Mapping[LogId, int],
+        want: Sequence[tuple[LogId, int]],
+        refused: str | None,
+        now: Seconds,
+    ) -> list[Effect]:
+        """`StoreRun` is dealt with.
+
+        Args:
+            next_seqs: durable next_seq of the run's log (also when it was a duplicate).
+            want: holes: (log, next_seq) from which the peer should send again.
+            refused: the run was unsound; ends the session as the peer's fault.
+        """
+        arrival = self._take(token, Arrival)
+        if arrival is None:
+            return []
+        self._mux.release(arrival.stream, arrival.cost)
+        if refused is not None:
+            self._fail(refused, ERR_VIOLATION, is_peer_fault=True)
+        else:
+            sync = self._sync_of(arrival)
+            if sync is not None:
+                sync.run_stored(arrival, next_seqs, want, now)
+        return self._finish()
+
+    def run_read(self, token: int, run: Run, now: Seconds) -> list[Effect]:
+        """`ReadRun` is answered; an empty run (no envelopes) when there is nothing to read."""
+        sender = self._take(token, RunSender)
+        if sender is None:
+            return []
+        for sync in self._syncs.values():
+            if sync.sender is sender:
+                sync.run_read(run)
+        return self._finish()
+
+    def committed(self, space_id: SpaceId, runs: Sequence[Run], now: Seconds) -> list[Effect]:
+        """Envelopes became durable, ours or received; in a live session they leave at once."""
+        sync = self._syncs.get(space_id)
+        if sync is None or self._state is not _State.OPEN:
+            return []
+        sync.committed(runs, now)
+        return self._finish()
+
+    # ------------------------------------------------------------------ events: people
+
+    def send_ephemeral(self, space_id: SpaceId, doc_id: DocId, data: bytes, now: Seconds) -> list[Effect]:
+        """Awareness from a local tab; at most 4 KiB, larger is dropped."""
+        sync = self._syncs.get(space_id)
+        if sync is not None and self._state is _State.OPEN and len(data) <= AWARENESS_BYTES_MAX:
+            sync.send_ephemeral(doc_id, data, now)
+        return self._finish()
+
+    def join(self, space_id: SpaceId, request: JoinRequest, now: Seconds) -> list[Effect]:
+        """Ask to be let in; after `Authenticated`. Answered by `JoinAccepted` or `JoinRefused`."""
+        assert request.space_id == space_id
+        if self._state is _State.OPEN:
+            self._joins.ask(request)
+        return self._finish()
+
+    def join_answer(self, token: int, answer: Sequence[bytes] | str, now: Seconds) -> list[Effect]:
+        """Answer `JoinRequested`: all control ops of the space, or the reason for refusing."""
+        ticket = self._take(token, JoinTicket)
+        if ticket is not None:
+            self._joins.answer(ticket, answer)
+        return self._finish()
+
+    def close(self, reason: str, now: Seconds) -> list[Effect]:
+        """Leave in good order."""
+        if self._state is _State.CLOSED:
+            return []
+        if self._state is _State.OPEN:
+            self._farewell(Bye(shortened(reason)))
+        self._end(reason, is_peer_fault=False)
+        return self._finish()
+
+    @property
+    def peer(self) -> DeviceCertificate | None:
+        """The other device, once authenticated."""
+        return self._peer
+
+    def phase(self, space_id: SpaceId) -> Phase:
+        """Where a space stands; IDLE when it is not common."""
+        sync = self._syncs.get(space_id)
+        return Phase.IDLE if sync is None else sync.phase
+
+    # ------------------------------------------------------------------ receiving
+
+    def _receive(self, frame: bytes, now: Seconds) -> None:
+        if self._state is not _State.OPEN:
+            self._received_bytes += len(frame)
+            if self._received_bytes > UNAUTHENTICATED_BYTES_MAX:
+                raise ProtocolViolation("too much before HELLO")
+        else:
+            self._deadline = now + PEER_DEAD_S
+        received = self._mux.receive(frame)
+        if received is None:
+            return
+        message = received.message
+        if self._state is _State.HELLO and message.kind != Kind.HELLO:
+            raise ProtocolViolation("a message before HELLO")
+        if not self._dispatch(decode_message(received.stream, message), received, now):
+            self._mux.release(received.stream, message.cost)
+
+    def _dispatch(self, message: AnyMessage, received: Received, now: Seconds) -> bool:
+        """Returns True when the message's credit stays taken."""
+        match message:
+            case Hello():
+                self._hello_came(message, now)
+            case Spaces(tags=tags):
+                self._spaces_came(frozenset(tags))
+            case Ping(number=number):
+                self._mux.queue(Stream.SESSION, encode_message(Pong(number)), slot="pong")
+            case Pong(number=number):
+                self._pong_came(number, now)
+            case Bye(reason=reason):
+                self._end(f"the other side left: {reason}", is_peer_fault=False)
+            case Err(reason=reason):
+                self._end(f"the other side refused: {reason}", is_peer_fault=False)
+            case Open(handle=handle, tag=tag):
+                self._open_came(handle, tag)
+            case Join(request=request):
+                assert self._peer is not None
+                self._joins.request_came(JoinRequest.decode(request), self._peer)
+            case JoinAnswer():
+                self._joins.answer_came(message)
+            case _:
+                return self._space_message(message, received, now)
+        return False
+
+    def _space_message(self, message: SpaceMessage, received: Received, now: Seconds) -> bool:
+        if message.handle not in self._by_peer_handle:
+            raise ProtocolViolation("a handle that was never opened")
+        sync = self._by_peer_handle[message.handle]
+        if isinstance(message, Close):
+            self._by_peer_handle[message.handle] = None
+            if sync is not None and self._syncs.pop(sync.lane.space_id, None) is not None:
+                self._forget(sync)
+                self._send_control(Close(sync.lane.handle))
+                self._emit(SpacePhase(sync.lane.space_id, Phase.IDLE))
+            return False
+        if sync is None:
+            return False  # we left this space while the message was on its way
+        return sync.receive(message, received.stream, received.message.cost, now)
+
+    def _hello_came(self, hello: Hello, now: Seconds) -> None:
+        if self._state is not _State.HELLO:
+            raise ProtocolViolation("a second HELLO")
+        self._peer = check_hello(
+            hello,
+            my_role=self._role,
+            my_device=self._device.device_id,
+            transcript=self._transcript,
+            expected=self._expected,
+        )
+        self._state = _State.OPEN
+        self._deadline = now + PEER_DEAD_S
+        self._emit(Authenticated(self._peer))
+        self._ping_due = now
+        self._ping(now)
+        self._send_spaces()
+
+    # ------------------------------------------------------------------ spaces
+
+    def _my_spaces(self) -> Iterator[tuple[SpaceId, bytes]]:
+        for space_id in self._spaces.space_ids():
+            view = self._spaces.view(space_id)
+            psi_key = None if view is None else view.psi_key()
+            if psi_key is not None:
+                yield space_id, psi_key
+
+    def _tag(self, role: int, space_id: SpaceId, psi_key: bytes) -> bytes:
+        return space_tag(psi_key, self._transcript, role, space_id)
+
+    def _send_spaces(self) -> None:
+        tags = [self._tag(self._role, space_id, key) for space_id, key in self._my_spaces()]
+        message = Spaces(pad_and_shuffle(tags, self._entropy))
+        self._mux.queue(Stream.SESSION, encode_message(message), slot="spaces")
+
+    def _spaces_came(self, tags: frozenset[bytes]) -> None:
+        self._spaces_messages += 1
+        if self._spaces_messages > SPACES_MESSAGES_MAX:
+            raise ProtocolViolation("SPACES over and over")
+        self._peer_tags = tags
+        self._match()
+
+    def _match(self) -> None:
+        if not self._peer_tags:
+            return
+        for space_id, key in list(self._my_spaces()):
+            if space_id not in self._syncs and self._tag(1 - self._role, space_id, key) in self._peer_tags:
+                self._open(space_id, key)
+
+    def _open(self, space_id: SpaceId, psi_key: bytes) -> SpaceSync | None:
+        view = self._spaces.view(space_id)
+        if view is None or self._peer is None or self._next_handle >= SPACES_MAX:
+            return None
+        lane = Lane(
+            view=view,
+            space_id=space_id,
+            peer=self._peer.device,
+            handle=self._next_handle,
+            mux=self._mux,
+            emit=self._emit,
+            issue=self._issue,
+        )
+        self._next_handle += 1
+        tag = self._tag(self._role, space_id, psi_key)
+        sync = SpaceSync(lane=lane, tag=tag, leads=self._role == OFFERER)
+        self._syncs[space_id] = self._by_my_handle[lane.handle] = sync
+        sync.open()
+        return sync
+
+    def _open_came(self, handle: int, tag: bytes) -> None:
+        if handle in self._by_peer_handle:
+            raise ProtocolViolation("a handle opened twice")
+        self._by_peer_handle[handle] = None
+        for space_id, key in list(self._my_spaces()):
+            if self._tag(1 - self._role, space_id, key) != tag:
+                continue
+            sync = self._syncs.get(space_id) or self._open(space_id, key)
+            if sync is not None and sync in self._by_peer_handle.values():
+                raise ProtocolViolation("a space opened twice")
+            self._by_peer_handle[handle] = sync
+
+    def _forget(self, sync: SpaceSync) -> None:
+        self._by_my_handle.pop(sync.lane.handle, None)
+        for handle, other in self._by_peer_handle.items():
+            if other is sync:
+                self._by_peer_handle[handle] = None
+
+    # ------------------------------------------------------------------ liveness
+
+    def _ping(self, now: Seconds) -> None:
+        if now >= self._ping_due:
+            self._ping_due = now + PING_INTERVAL_S
+            self._ping_number += 1
+            self._ping_sent = now
+            self._mux.queue(Stream.SESSION, encode_message(Ping(self._ping_number)), slot="ping")
+
+    def _pong_came(self, number: int, now: Seconds) -> None:
+        if number > self._ping_number:
+            raise ProtocolViolation("a PONG before its PING")
+        if number == self._ping_number and self._ping_sent is not None:
+            self._emit(RttMeasured((now - self._ping_sent) * 1000.0))
+            self._ping_sent = None
+
+    # ------------------------------------------------------------------ ends
+
+    def _fail(self, reason: str, code: int, *, is_peer_fault: bool) -> None:
+        if self._state is _State.CLOSED:
+            return
+        # Somebody who did not prove who it is learns nothing from us but a number.
+        told = reason if self._state is _State.OPEN or code == ERR_INCOMPATIBLE else ""
+        self._farewell(Err(code, shortened(told)))
+        self._end(reason, is_peer_fault=is_peer_fault)
+
+    def _farewell(self, message: AnyMessage) -> None:
+        self._mux.drop_queued()
+        self._mux.queue(Stream.SESSION, encode_message(message))
+
+    def _end(self, reason: str, *, is_peer_fault: bool) -> None:
+        self._state = _State.CLOSED
+        self._syncs.clear()
+        self._by_my_handle.clear()
+        self._by_peer_handle.clear()
+        self._tokens.clear()
+        self._emit(Closed(reason, is_peer_fault))
+
+    # ------------------------------------------------------------------ plumbing
+
+    def _emit(self, effect: Effect) -> None:
+        self._effects.append(effect)
+
+    def _send_control(self, message: AnyMessage) -> None:
+        self._mux.queue(Stream.CONTROL, encode_message(message))
+
+    def _issue(self, pending: object) -> int:
+        self._last_token += 1
+        self._tokens[self._last_token] = pending
+        return self._last_token
+
+    def _take(self, token: int, kind: type[_PendingT]) -> _PendingT | None:
+        pending = self._tokens.pop(token, None)  # None: the session closed meanwhile
+        assert pending is None or isinstance(pending, kind), "a token answered with the wrong method"
+        return pending
+
+    def _sync_of(self, arrival: Arrival) -> SpaceSync | None:
+        return next((sync for sync in self._syncs.values() if sync.owns(arrival)), None)
+
+    def _has_pump_work(self) -> bool:
+        return any(sync.has_pump_work for sync in self._syncs.values())
+
+    def _finish(self) -> list[Effect]:
+        if self._state is _State.OPEN:
+            self._pump()
+        return self._drain()
+
+    def _pump(self) -> None:
+        syncs = list(self._syncs.values())
+        reading = sum(sync.sender.is_reading for sync in syncs)
+        for sync in syncs:
+            reading += sync.pump(may_read=reading < READS_MAX)
+
+    def _drain(self) -> list[Effect]:
+        effects, self._effects = self._effects, []
+        return effects
