@@ -23,7 +23,7 @@ from sheaf.core.base.limits import KIB, MIB
 from sheaf.failpoints import failpoint
 from sheaf.storage.damage import DamageLog
 from sheaf.storage.failures import is_fatal, storage_failure
-from sheaf.storage.migrate import Migration, migrate, refuse_foreign
+from sheaf.storage.migrate import BUSY_S, Migration, migrate, refuse_foreign
 from sheaf.storage.session import Session
 from sheaf.storage.worker import Worker
 
@@ -40,7 +40,6 @@ IDLE_S: Final = 5.0
 """After this long without a write the WAL is moved into the database and emptied."""
 WAL_ALARM_BYTES: Final = 64 * MIB
 _WAL_KEPT_BYTES: Final = 8 * MIB
-_BUSY_MS: Final = 500
 _CACHE_KIB: Final = 8 * KIB
 
 _log = structlog.get_logger(__name__)
@@ -266,7 +265,7 @@ async def open_database(data_dir: Path, *, migrations: Sequence[Migration]) -> D
     path = data_dir / DATABASE_NAME
     worker = Worker(connector=lambda: _connect(path, migrations))
     try:
-        await _opened(worker)
+        await worker.open()
     except sqlite3.Error as error:
         raise storage_failure(error) from error
     except OSError as error:
@@ -274,20 +273,11 @@ async def open_database(data_dir: Path, *, migrations: Sequence[Migration]) -> D
     return Database(path=path, worker=worker, loop=asyncio.get_running_loop())
 
 
-async def _opened(worker: Worker) -> None:
-    """Cancelled or failed, no thread is left behind that still holds the file."""
-    try:
-        await worker
-    except BaseException:
-        worker.join()
-        raise
-
-
 def _connect(path: Path, migrations: Sequence[Migration]) -> sqlite3.Connection:
     refuse_foreign(path, newest=len(migrations))
     if not path.exists():
         path.touch(mode=0o600)
-    connection = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_MS / 1000, cached_statements=256)
+    connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_S, cached_statements=256)
     try:
         _configure(connection, path)
         migrate(connection, migrations, copies_dir=path.parent)

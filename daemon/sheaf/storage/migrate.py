@@ -22,6 +22,9 @@ MIGRATIONS_DIR: Final = Path(__file__).parent / "migrations"
 APPLICATION_ID: Final = 0x53484546
 """'SHEF': tells our files from other SQLite databases."""
 
+BUSY_S: Final = 0.3
+"""How long to wait for a program that holds the file without holding our lock (S9: below 1 s)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Migration:
@@ -45,20 +48,15 @@ def known_migrations(directory: Path = MIGRATIONS_DIR) -> Sequence[Migration]:
 def refuse_foreign(path: Path, newest: int) -> None:
     """Refuse a database of a newer program, or of another one, leaving it byte for byte.
 
-    A read-only connection in exclusive mode keeps its WAL index in memory and never
-    checkpoints, so neither the database nor its WAL is touched.
+    The version may stand in the WAL only, so SQLite has to be asked; a read-only connection
+    never checkpoints, so neither the database nor its WAL is touched.
 
     Raises:
         StorageFailure: newer schema, or not Sheaf's.
     """
     if not path.exists() or path.stat().st_size == 0:
         return
-    uri = f"{path.absolute().as_uri()}?mode=ro"
-    with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
-        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        version = _pragma(connection, "user_version")
-        application = _pragma(connection, "application_id")
-        is_empty = version == 0 and _pragma(connection, "schema_version") == 0
+    version, application, is_empty = _look(path)
     if not is_empty and application != APPLICATION_ID:
         raise StorageFailure(f"{path} is not a Sheaf database. Choose another directory with --data-dir.")
     if version > newest:
@@ -66,6 +64,21 @@ def refuse_foreign(path: Path, newest: int) -> None:
             f"{path} was written by a newer Sheaf (schema {version}; this one knows {newest}). "
             "Nothing was changed. Install the newer Sheaf again to use this data."
         )
+
+
+def _look(path: Path) -> tuple[int, int, bool]:
+    """(user_version, application_id, has no tables) without changing the file or its WAL."""
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    beside = [path.with_name(path.name + suffix) for suffix in ("-shm", "-wal")]
+    made = [side for side in beside if not side.exists()]
+    try:
+        looking = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_S)
+        with contextlib.closing(looking) as connection:
+            is_empty = _pragma(connection, "schema_version") == 0
+            return _pragma(connection, "user_version"), _pragma(connection, "application_id"), is_empty
+    finally:
+        for side in made:  # empty, and only this look needed them
+            side.unlink(missing_ok=True)
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration], *, copies_dir: Path) -> None:

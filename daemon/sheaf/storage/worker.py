@@ -29,7 +29,8 @@ class Worker(aiosqlite.Connection):
     """
 
     def __init__(self, *, connector: Callable[[], sqlite3.Connection]) -> None:
-        super().__init__(connector, iter_chunk_size=64)
+        super().__init__(self._keep, iter_chunk_size=64)
+        self._open_database = connector
         self._thread.name = "sheaf-storage"
         self._thread.daemon = True
 
@@ -37,6 +38,26 @@ class Worker(aiosqlite.Connection):
     def is_open(self) -> bool:
         """True from the end of opening until `finish`."""
         return self._running and self._connection is not None
+
+    async def open(self) -> None:
+        """Start the thread and run the connector there. Failed or cancelled, nothing stays open.
+
+        (Awaiting an aiosqlite connection does the same, but leaks it when cancelled.)
+        """
+        self._thread.start()
+        future: asyncio.Future[sqlite3.Connection] = asyncio.get_running_loop().create_future()
+        self._tx.put_nowait((future, self._keep))
+        try:
+            await future
+        except BaseException:
+            self.stop()
+            self.join()
+            raise
+
+    def _keep(self) -> sqlite3.Connection:
+        """Kept on the thread itself, so that `stop` always finds what there is to close."""
+        self._connection = self._open_database()
+        return self._connection
 
     def post(self, job: Callable[[sqlite3.Connection], object]) -> None:
         """Run `job` on the thread; it must not raise. Dropped when closed."""
