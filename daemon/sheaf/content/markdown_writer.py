@@ -47,7 +47,10 @@ def write_viewed(nodes: Blocks) -> str:
         if node["type"] == "block" and kind_of(node) in LIST_KINDS:
             # The items of one list follow each other without blank lines.
             gap = "" if lists.is_open or not out else "\n"
-            out.append(gap + lists.write(node) + "\n")
+            item = lists.write(node)
+            if lists.needs_gap:
+                gap = "\n"
+            out.append(gap + item + "\n")
             continue
         lists = _ListWriter()
         out.append(("\n" if out else "") + _write_block(node) + "\n")
@@ -60,6 +63,9 @@ class _ListWriter:
     def __init__(self) -> None:
         self._columns: list[int] = []
         self._numbers: list[int] = []
+        self._is_empty = True
+        self.needs_gap = False
+        """An empty item right below words would be taken for more words, or for a heading rule."""
 
     @property
     def is_open(self) -> bool:
@@ -78,8 +84,10 @@ class _ListWriter:
         self._columns.append(column + len(marker))
         if kind == "todo":
             marker += "[x] " if node.get("attrs", {}).get("checked") else "[ ] "
-        text = spell(node.get("runs", []), f"{kind}")
+        text = spell(node.get("runs", []), kind)
         lines = (marker + text).split("\n")
+        was_empty, self._is_empty = self._is_empty, not text and kind != "todo"
+        self.needs_gap = self._is_empty and not was_empty
         pad = " " * (column + len(marker if kind != "todo" else "- "))
         return "\n".join([" " * column + lines[0].rstrip(" "), *(pad + line for line in lines[1:])])
 
