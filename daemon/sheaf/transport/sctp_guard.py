@@ -31,8 +31,9 @@ STREAM_ID: Final = 0
 MESSAGE_BYTES_MAX: Final = 64 * KIB
 """Advertised in the description; a peer that exceeds it is cut off while it does."""
 REASSEMBLY_BYTES_MAX: Final = 4 * MIB
-"""Held out of order. An honest peer's whole flight is below 1.2 MiB."""
-MISORDERED_MAX: Final = 4096
+"""Held out of order. An honest peer's whole flight is below 1.2 MiB (`FLIGHT_FREE_BYTES_MAX`)."""
+MISORDERED_MAX: Final = 1536
+"""Chunks behind a gap. Every packet costs a sort of them; an honest flight is below 1,000."""
 GAP_SPAN_MAX: Final = 16_384
 RTO_MIN_S: Final = 0.2
 """RFC 9260 advises 1 s for delayed acknowledgements; aiortc acknowledges every packet at
@@ -134,12 +135,13 @@ class GuardedSctp(RTCSctpTransport):
 
     def _watch_reassembly(self) -> None:
         """Compare what is held for reassembly with the bounds (2); cheap when little is held."""
+        if self._advertised_rwnd < -REASSEMBLY_BYTES_MAX or len(self._sack_misordered) > MISORDERED_MAX:
+            self._refuse("it sent too much out of order")
+            return
         stream = self._inbound_streams.get(STREAM_ID)
         if stream is None or len(stream.reassembly) <= _FRAGMENTS_UNSUSPICIOUS:
             return
-        if self._advertised_rwnd < -REASSEMBLY_BYTES_MAX or len(self._sack_misordered) > MISORDERED_MAX:
-            self._refuse("it sent too much out of order")
-        elif _head_message_bytes(stream.reassembly) > MESSAGE_BYTES_MAX:
+        if _head_message_bytes(stream.reassembly) > MESSAGE_BYTES_MAX:
             self._refuse("it sent a message that does not end")
             stream.reassembly.clear()
 

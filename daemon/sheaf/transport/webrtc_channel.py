@@ -38,9 +38,10 @@ FLUSH_S_MAX: Final = 1.0
 RELEASE_S_MAX: Final = 3.0
 FLIGHT_FREE_BYTES: Final = 64 * KIB
 FLIGHT_FREE_BYTES_PER_S: Final = 4 * MIB
+FLIGHT_FREE_BYTES_MAX: Final = 1 * MIB
 """What may be in flight without counting as backlog: 64 KiB, and 4 MiB for every second of the
-shortest round trip seen. What is beyond only waits in some queue and delays a keystroke
-(decision 0015)."""
+shortest round trip seen, up to 1 MiB. What is beyond only waits in some queue and delays a
+keystroke (decision 0015)."""
 
 
 class WebRtcChannel:
@@ -163,7 +164,7 @@ class WebRtcChannel:
         if self._delivery.is_closed:
             return 0
         free = FLIGHT_FREE_BYTES + int(FLIGHT_FREE_BYTES_PER_S * self._sctp.round_trip_s_min)
-        excess = max(0, self._sctp.flight_bytes - free)
+        excess = max(0, self._sctp.flight_bytes - min(free, FLIGHT_FREE_BYTES_MAX))
         return self._data.bufferedAmount + self._sctp.queued_bytes + excess
 
     def attach(self, receiver: ChannelReceiver) -> None:
