@@ -21,6 +21,8 @@ from sheaf.core.base.limits import KIB, MIB
 
 CONTENT_BODY_BYTES_MAX: Final = 16 * MIB
 BODY_BYTES_MAX: Final = 64 * KIB
+_DRAINED_BYTES_MAX: Final = 64 * MIB
+"""How much of a refused body is read and thrown away, so that its sender lives to see the 413."""
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 _PRIVATE_PREFIXES: Final = ("/api/", "/sync/", "/metrics")
@@ -135,6 +137,8 @@ class LocalDoor:
             refusal = Refusal.BODY
         if refusal is not None:
             self.refusals[refusal] += 1
+            if refusal is Refusal.BODY:
+                await _drain(receive)
             await _answer(guarded, "http.response", *_ANSWERS[refusal])
             return
         await self._app(scope, self._limited(receive, bytes_max), guarded)
@@ -161,10 +165,21 @@ class LocalDoor:
             left -= len(message.get("body", b""))
             if left < 0:
                 self.refusals[Refusal.BODY] += 1
+                if message.get("more_body"):
+                    await _drain(receive)
                 raise HTTPException(413, "The request is too large.")
             return message
 
         return limited
+
+
+async def _drain(receive: Receive) -> None:
+    drained = 0
+    while drained < _DRAINED_BYTES_MAX:
+        message = await receive()
+        drained += len(message.get("body", b""))
+        if message["type"] == "http.disconnect" or not message.get("more_body"):
+            return
 
 
 def _declared_length(headers: Headers) -> int:

@@ -9,6 +9,7 @@ the HTTP contract: 4400–4499 except 4408 mean "do not come back".
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -49,6 +50,8 @@ CLOSE_MALFORMED: Final = 4400
 RENEW_INTERVAL_S: Final = 60.0
 ABORT_EXTENSION: Final = "sheaf.abort"
 """Where `server` leaves the function that drops the TCP connection."""
+_BURST_MESSAGES_MAX: Final = 32
+"""Messages of one tab handled in a row before the loop serves others."""
 _FRAME_HEADER_BYTES_MAX: Final = 16
 _CLOSE_REASON_BYTES_MAX: Final = 120
 
@@ -179,7 +182,9 @@ class _Connection:
         """Until the tab leaves. A refusal closes through the outbox and waits for the sender to end us."""
         try:
             await self._open(document_id)
-            while True:
+            for number in itertools.count(1):
+                if not number % _BURST_MESSAGES_MAX:
+                    await asyncio.sleep(0)
                 message = await self._receive()
                 if message["type"] == "websocket.disconnect":
                     self.close_code = message.get("code") or 1005
