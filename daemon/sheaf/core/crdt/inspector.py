@@ -21,6 +21,7 @@ What an accepted update guarantees:
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ from sheaf.core.base import limits as base_limits
 from sheaf.core.base.errors import UpdateRefused
 from sheaf.core.crdt.lib0 import check_json, read_string, read_uvar, skip_any, skip_bytes, utf16_length
 
+PLACE_SIZE: Final = 5
+"""How many numbers one entry of `UpdateSummary.places` has."""
 CLOCK_MAX: Final = base_limits.CLOCK_MAX
 _HAS_LEFT, _HAS_RIGHT, _HAS_KEY = 0x80, 0x40, 0x20
 _NEIGHBOURS: Final = _HAS_LEFT | _HAS_RIGHT
@@ -70,6 +73,10 @@ class UpdateSummary:
         update to be left pending (its own earlier structs, origins, parents, deletion targets).
     deletes: by client id, the (clock, length) ranges it deletes.
     roots: the names of the root types it writes into directly.
+    places: for `nesting`, groups of five numbers: client, clock, and what decides how deep the
+        items from that clock on lie: another item's client and clock (client -1: a root), and 1
+        if that item is the parent rather than a neighbour.
+    has_nested_items: an item names another item as its parent.
     """
 
     clients: dict[int, ClockRange]
@@ -77,6 +84,8 @@ class UpdateSummary:
     deletes: dict[int, tuple[tuple[int, int], ...]]
     roots: frozenset[str]
     struct_count: int
+    places: array[int]
+    has_nested_items: bool
 
     @property
     def is_empty(self) -> bool:
@@ -93,6 +102,7 @@ class _Findings:
     needs: dict[int, int] = field(default_factory=dict)
     roots: set[str] = field(default_factory=set)
     struct_count: int = 0
+    places: array[int] = field(default_factory=lambda: array("q"))
     parents: set[tuple[int, int]] = field(default_factory=set)
     types: set[tuple[int, int]] = field(default_factory=set)
     dead: dict[int, list[int]] = field(default_factory=dict)
@@ -126,7 +136,13 @@ def inspect_update(data: bytes, *, limits: UpdateLimits = DEFAULT_LIMITS) -> Upd
     if found.parents:
         _check_parents(found)
     return UpdateSummary(
-        found.clients, _dependencies(found), deletes, frozenset(found.roots), found.struct_count
+        found.clients,
+        _dependencies(found),
+        deletes,
+        frozenset(found.roots),
+        found.struct_count,
+        found.places,
+        bool(found.parents),
     )
 
 
@@ -153,7 +169,7 @@ def _walk_structs(
     data: bytes, pos: int, client: int, clock: int, count: int, found: _Findings
 ) -> tuple[int, int]:
     """The structs of one client; returns the clock after them and the position."""
-    needs = found.needs
+    start = clock
     for _ in range(count):
         info = data[pos]
         ref = info & _REF_MASK
@@ -163,9 +179,10 @@ def _walk_structs(
                 raise UpdateRefused("a collected struct in the update carries item flags")
             length, pos = read_uvar(data, pos)
             found.dead.setdefault(client, []).extend((clock, clock + length))
+            found.places.extend((client, clock, -1, 0, 1))
         else:
             if info & _NEIGHBOURS:
-                pos = _read_neighbours(data, pos, client, clock, info, needs)
+                pos = _read_neighbours(data, pos, client, clock, start, info, found)
             else:
                 pos = _read_parent(data, pos, client, clock, info, found)
             if ref == _STRING:
@@ -179,8 +196,11 @@ def _walk_structs(
     return clock, pos
 
 
-def _read_neighbours(data: bytes, pos: int, client: int, clock: int, info: int, needs: dict[int, int]) -> int:
+def _read_neighbours(
+    data: bytes, pos: int, client: int, clock: int, start: int, info: int, found: _Findings
+) -> int:
     """The items between which an item was put: its left and its right origin, or one of them."""
+    needs = found.needs
     left = left_clock = -1
     if info & _HAS_LEFT:
         left, pos = read_uvar(data, pos)
@@ -201,6 +221,10 @@ def _read_neighbours(data: bytes, pos: int, client: int, clock: int, info: int, 
         if right_clock == left_clock and right == left:
             # Nothing fits between an item and itself; it makes normalisation unstable (measured).
             raise UpdateRefused("an item in the update has one item on both sides")
+        if left < 0:
+            left, left_clock = right, right_clock
+    if left != client or left_clock != clock - 1 or clock == start:
+        found.places.extend((client, clock, left, left_clock, 0))
     return pos
 
 
@@ -210,6 +234,7 @@ def _read_parent(data: bytes, pos: int, client: int, clock: int, info: int, foun
     if by_name == 1:
         name, pos = read_string(data, pos)
         found.roots.add(name)
+        found.places.extend((client, clock, -1, 0, 1))
     elif by_name == 0:
         other, pos = read_uvar(data, pos)
         other_clock, pos = read_uvar(data, pos)
@@ -218,6 +243,7 @@ def _read_parent(data: bytes, pos: int, client: int, clock: int, info: int, foun
         if other != client and other_clock >= found.needs.get(other, 0):
             found.needs[other] = other_clock + 1
         found.parents.add((other, other_clock))
+        found.places.extend((client, clock, other, other_clock, 1))
     else:
         raise UpdateRefused("a parent reference in the update is malformed")
     if info & _HAS_KEY:

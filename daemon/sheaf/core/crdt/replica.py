@@ -25,6 +25,7 @@ from sheaf.core.base.errors import SheafError, UpdateRefused
 from sheaf.core.base.limits import INTEGER_MAX
 from sheaf.core.base.machine import Entropy
 from sheaf.core.crdt.inspector import UpdateSummary, inspect_update
+from sheaf.core.crdt.nesting import Nesting
 from sheaf.core.crdt.page import BODY, PlainNode, read_page, unknown_names
 from sheaf.core.crdt.page_edit import PageEdit, check_edits, edit_page
 from sheaf.core.crdt.state_vector import decode_state_vector
@@ -75,6 +76,7 @@ class Replica:
         self._doc: pycrdt.Doc[Any] = pycrdt.Doc(client_id=client_id)
         self._client_id = client_id
         self._clocks: dict[int, int] = {}
+        self._nesting = Nesting()
         self._effective: list[bytes] = []
         self._poisoned = False
         self._subscription: pycrdt.Subscription | None = None
@@ -89,9 +91,11 @@ class Replica:
         """
         wanted: list[bytes] = []
         clocks: dict[int, int] = {}
+        nesting = Nesting()
         for update in updates:
             summary = inspect_update(update)
             _require(summary, clocks)
+            nesting.note(nesting.check(summary), clocks)
             for client, span in summary.clients.items():
                 if span.end > clocks.get(client, 0):
                     clocks[client] = span.end
@@ -101,6 +105,7 @@ class Replica:
             client_id = draw_client_id(entropy)
         replica = cls(entropy=entropy, client_id=client_id)
         replica._guarded(lambda: replica._apply_all(wanted))
+        replica._nesting = nesting
         replica._clocks = decode_state_vector(replica._doc.get_state())
         if replica._clocks != clocks:
             raise replica._poison("loading left changes pending")
@@ -129,7 +134,8 @@ class Replica:
 
         Raises:
             UpdateGap: it depends on changes not here; nothing was changed.
-            UpdateRefused: it is malformed or writes this replica's own client id; nothing was changed.
+            UpdateRefused: it is malformed, nests too deeply, or writes this replica's own client
+                id; nothing was changed.
             ReplicaPoisoned: see there.
         """
         self._check_alive()
@@ -141,7 +147,9 @@ class Replica:
             raise UpdateRefused("the update writes in the name of this very replica")
         if summary.is_empty:
             return None
+        depths = self._nesting.check(summary)
         effective = self._transact(lambda: self._apply_one(update))
+        self._nesting.note(depths, self._clocks)
         self._note(update, effective, summary)
         return effective
 
@@ -157,7 +165,9 @@ class Replica:
         self._check_alive()
         effective = self._transact(change)
         if effective is not None:
-            for client, span in inspect_update(effective).clients.items():
+            summary = inspect_update(effective)
+            self._nesting.note(self._nesting.measure(summary), self._clocks)
+            for client, span in summary.clients.items():
                 self._clocks[client] = span.end
         return effective
 
