@@ -107,6 +107,8 @@ class TlsSession:
             TransportFailure: broken, closed by the peer, or not the pinned peer. What came
                 before is in `into` all the same.
         """
+        if not data:
+            return  # OpenSSL takes an empty write for an error
         self._connection.bio_write(data)
         self.handshake()
         if self._is_ready:
