@@ -24,7 +24,7 @@ from sheaf.core.base.limits import KIB
 from sheaf.core.base.machine import Seconds
 from sheaf.core.protocol.effects import ReadRun
 from sheaf.core.protocol.messages import Done, Plan, RunOf
-from sheaf.core.protocol.space_link import Lane, Ledger
+from sheaf.core.protocol.space_link import Lane, LaneMarker, Ledger
 from sheaf.core.protocol.version_vector import Version
 from sheaf.core.space.run import Run
 from sheaf.core.wire.frames import Stream
@@ -162,7 +162,9 @@ class RunSender:
             self._cursor[log_id] = end
             self._in_flight[log_id] = self._in_flight.get(log_id, 0) + 1
             part = self._with_genesis(self._slice(run, start))
-            self._lane.send(Stream.CATCH_UP, RunOf(self._lane.handle, part), marks=log_id)
+            self._lane.send(
+                Stream.CATCH_UP, RunOf(self._lane.handle, part), marker=LaneMarker(self._lane.handle, log_id)
+            )
             self._note(log_id)
             self._rotate(log_id)
 

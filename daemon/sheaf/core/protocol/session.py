@@ -75,7 +75,7 @@ from sheaf.core.protocol.mux import Mux, Received
 from sheaf.core.protocol.pairing import JoinRequest
 from sheaf.core.protocol.run_receiver import Arrival
 from sheaf.core.protocol.run_sender import RunSender
-from sheaf.core.protocol.space_link import Lane, RunMarker
+from sheaf.core.protocol.space_link import Lane, LaneMarker
 from sheaf.core.protocol.space_sync import OpsArrival, SpaceSync
 from sheaf.core.space.run import Run
 from sheaf.core.wire.frames import Stream
@@ -211,7 +211,7 @@ class Session:
         """
         frames = self._mux.next_frames(budget_bytes)
         for marker in self._mux.take_completed():
-            assert isinstance(marker, RunMarker)
+            assert isinstance(marker, LaneMarker)
             if (sync := self._by_my_handle.get(marker.handle)) is not None:
                 sync.handed_out(marker.log_id)
         if frames and self._state is _State.OPEN and self._has_pump_work():

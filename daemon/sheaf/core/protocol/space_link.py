@@ -16,11 +16,12 @@ from sheaf.core.protocol.version_vector import Version, raise_to
 from sheaf.core.wire.frames import Stream
 
 
-class RunMarker(NamedTuple):
-    """Comes back from the mux when a catch-up run of a log has been handed out."""
+class LaneMarker(NamedTuple):
+    """Comes back from the mux when a message has been handed out completely."""
 
     handle: int
-    log_id: LogId
+    log_id: LogId | None
+    """The log of a catch-up run; None: a chunk of control ops."""
 
 
 @dataclass(slots=True)
@@ -65,14 +66,14 @@ class Lane:
         message: AnyMessage,
         *,
         slot: Hashable | None = None,
-        marks: LogId | None = None,
+        marker: LaneMarker | None = None,
     ) -> None:
-        """Queue a message; slots are kept apart per space. `marks`: report when it has left."""
+        """Queue a message; slots are kept apart per space. `marker`: report when it has left."""
         self.mux.queue(
             stream,
             encode_message(message),
             slot=None if slot is None else (self.handle, slot),
-            marker=None if marks is None else RunMarker(self.handle, marks),
+            marker=marker,
         )
 
     def is_waiting(self, slot: Hashable) -> bool:

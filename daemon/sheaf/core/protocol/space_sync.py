@@ -56,7 +56,7 @@ class SpaceSync:
         self.lane = lane
         self._tag = tag
         self._ledger = Ledger()
-        self._control = ControlSync(lane=lane)
+        self._control = ControlSync(lane=lane, leads=leads)
         self._versions = VersionExchange(lane=lane, ledger=self._ledger, leads=leads)
         self.sender = RunSender(lane=lane, ledger=self._ledger)
         self._receiver = RunReceiver(lane=lane, ledger=self._ledger)
@@ -146,9 +146,12 @@ class SpaceSync:
         if self.may_send and (message := self._eph_out.offer(doc_id, data, now)) is not None:
             self._send_eph(message)
 
-    def handed_out(self, log_id: LogId) -> None:
-        """A catch-up run of this log has left the mux."""
-        self.sender.handed_out(log_id)
+    def handed_out(self, log_id: LogId | None) -> None:
+        """A catch-up run of this log, or a chunk of ops (None), has left the mux."""
+        if log_id is None:
+            self._control.handed_out()
+        else:
+            self.sender.handed_out(log_id)
 
     def pump(self, *, may_read: bool) -> bool:
         """Queue ops and start reads as far as there is room. True when a read was started."""
@@ -185,7 +188,8 @@ class SpaceSync:
         """Whether envelopes may go to this peer now (invariant 1)."""
         control = self._control
         is_welcome = control.is_peer_member and control.counts_us is True
-        return is_welcome and control.is_ready and self._versions.is_received
+        is_level = control.is_ready and control.is_pushed
+        return is_welcome and is_level and self._versions.is_received
 
     # ------------------------------------------------------------------ messages
 
