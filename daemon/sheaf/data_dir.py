@@ -1,0 +1,70 @@
+"""Where a daemon keeps its data, and how the command line finds a running one.
+
+Only the standard library and platformdirs: every `sheaf` command starts here, so it must
+start quickly. `daemon.json` is written after the local door listens and removed at a
+clean end; after a crash it is stale, which the reader notices because nobody answers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+DATA_DIR_VARIABLE: Final = "SHEAF_DATA_DIR"
+DAEMON_FILE: Final = "daemon.json"
+_DAEMON_FILE_BYTES_MAX: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonFile:
+    """What a running daemon says about itself to commands of the same user."""
+
+    port: int
+    pid: int
+    version: str
+
+
+def default_data_dir() -> Path:
+    """`$SHEAF_DATA_DIR`, or `sheaf` in the user's data directory; need not exist."""
+    chosen = os.environ.get(DATA_DIR_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    import platformdirs
+
+    return platformdirs.user_data_path("sheaf", appauthor=False)
+
+
+def write_daemon_file(data_dir: Path, daemon: DaemonFile) -> None:
+    """Announce a listening daemon; replaced atomically, readable by this user only."""
+    fresh = data_dir / f".{DAEMON_FILE}.new"
+    with contextlib.suppress(FileNotFoundError):
+        fresh.unlink()
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as file:
+        json.dump(asdict(daemon), file)
+        file.write("\n")
+    fresh.replace(data_dir / DAEMON_FILE)
+
+
+def read_daemon_file(data_dir: Path) -> DaemonFile | None:
+    """The announced daemon, or None when there is none or the file makes no sense."""
+    path = data_dir / DAEMON_FILE
+    try:
+        if path.stat().st_size > _DAEMON_FILE_BYTES_MAX:
+            return None
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        return DaemonFile(port=int(fields["port"]), pid=int(fields["pid"]), version=str(fields["version"]))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def remove_daemon_file(data_dir: Path, pid: int) -> None:
+    """Withdraw the announcement of process `pid`; one of a successor is left alone."""
+    announced = read_daemon_file(data_dir)
+    if announced is not None and announced.pid == pid:
+        with contextlib.suppress(OSError):
+            (data_dir / DAEMON_FILE).unlink()
