@@ -92,9 +92,9 @@ class MdnsDiscovery:
         while True:
             self._wake.clear()
             await self._follow_interfaces()
-            await self._follow_announcement()
+            is_settled = await self._follow_announcement()
             try:
-                async with asyncio.timeout(RETRY_S if self._zeroconf is None else None):
+                async with asyncio.timeout(None if is_settled else RETRY_S):
                     await self._wake.wait()
             except TimeoutError:
                 continue
@@ -132,12 +132,13 @@ class MdnsDiscovery:
             await self._shut()
             await self._open(wanted)
 
-    async def _follow_announcement(self) -> None:
+    async def _follow_announcement(self) -> bool:
+        """Bring the announcement up to date; False when it has to be tried again."""
         if self._zeroconf is None or self._announcement is None:
-            return
+            return self._zeroconf is not None
         info = self._info(self._announcement)
         if self._announced is not None and _says_the_same(info, self._announced):
-            return
+            return True
         try:
             if self._announced is None:
                 # No probing: 40 random bits do not clash, and probing would cost 1.6 s.
@@ -146,9 +147,10 @@ class MdnsDiscovery:
                 broadcasts = await self._zeroconf.async_update_service(info)
         except (OSError, RuntimeError, ZeroconfError) as error:
             _log.warning("mdns announcement failed error=%r", error)
-            return
+            return False
         self._announced = info
         self._tasks.spawn(_finish(broadcasts), "announcing")
+        return True
 
     async def _shut(self) -> None:
         zeroconf, self._zeroconf = self._zeroconf, None

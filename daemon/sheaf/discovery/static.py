@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 
 from sheaf.core.base.errors import UsageError
+from sheaf.ports import Announcement, Sighting
 
 _NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62})*\.?")
 
@@ -42,3 +44,21 @@ def _ipv6(host: str, text: str) -> ipaddress.IPv6Address:
         return ipaddress.IPv6Address(host)
     except ipaddress.AddressValueError as error:
         raise UsageError(f"{text!r} does not contain an IPv6 address") from error
+
+
+class NoDiscovery:
+    """The `Discovery` port switched off: finds nobody and announces nothing."""
+
+    @property
+    def state(self) -> str:
+        """Always 'off'."""
+        return "off"
+
+    async def start(self, on_sighting: Callable[[Sighting], None]) -> None:
+        """Nothing to look for."""
+
+    async def announce(self, announcement: Announcement) -> None:
+        """Nobody is told."""
+
+    async def close(self) -> None:
+        """Nothing to end."""

@@ -1,0 +1,182 @@
+"""The contract of `Discovery`, for mDNS on the loopback interface."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from sheaf.discovery.mdns import MdnsDiscovery
+from sheaf.discovery.network import InterfaceAddress, InterfacePolicy, NetworkWatch
+from sheaf.ports import Announcement, Sighting
+
+LOOPBACK = InterfaceAddress("lo", 1, "127.0.0.1")
+TAG, NEW_TAG = b"tagtag", b"newtag"
+
+
+class Lookout:
+    """A discovery on interfaces that the test controls, and what it saw."""
+
+    def __init__(self, *present: InterfaceAddress) -> None:
+        self.present = list(present)
+        self.watch = NetworkWatch(policy=InterfacePolicy(), read=lambda: tuple(self.present), poll_s=0.02)
+        self.discovery = MdnsDiscovery(watch=self.watch, entropy=os.urandom)
+        self.seen: list[Sighting] = []
+        self._changed = asyncio.Event()
+
+    async def start(self) -> None:
+        await self.watch.start()
+        await self.discovery.start(self._saw)
+
+    async def close(self) -> None:
+        await self.discovery.close()
+        await self.watch.close()
+
+    async def announce(self, *tags: bytes, port: int = 4000) -> None:
+        await self.discovery.announce(Announcement(port=port, tags_for=lambda nonce: list(tags)))
+
+    async def until(self, condition: Callable[[Sighting], bool], *, seconds: float = 3.0) -> Sighting:
+        async with asyncio.timeout(seconds):
+            while not any(map(condition, self.seen)):
+                self._changed.clear()
+                await self._changed.wait()
+        return next(filter(condition, self.seen))
+
+    async def until_state(self, state: str) -> None:
+        async with asyncio.timeout(5):
+            while self.discovery.state != state:  # noqa: ASYNC110  # a state has no event
+                await asyncio.sleep(0.005)
+
+    def _saw(self, sighting: Sighting) -> None:
+        self.seen.append(sighting)
+        self._changed.set()
+
+
+@pytest.fixture
+async def lookouts() -> AsyncIterator[tuple[Lookout, Lookout]]:
+    pair = Lookout(LOOPBACK), Lookout(LOOPBACK)
+    for lookout in pair:
+        await lookout.start()
+    yield pair
+    for lookout in pair:
+        await lookout.close()
+
+
+def has(tag: bytes) -> Callable[[Sighting], bool]:
+    return lambda sighting: tag in sighting.tags and not sighting.is_gone
+
+
+async def test_an_announcement_is_seen_with_its_address(lookouts: tuple[Lookout, Lookout]) -> None:
+    here, there = lookouts
+    tag = os.urandom(6)
+    await there.announce(tag, port=4567)
+    sighting = await here.until(has(tag))
+    assert sighting.addresses == ("127.0.0.1:4567",)
+    assert len(sighting.nonce) == 12
+    assert len(sighting.tags) == 8
+
+
+async def test_the_tags_are_made_for_the_nonce_that_is_announced(lookouts: tuple[Lookout, Lookout]) -> None:
+    here, there = lookouts
+    nonces: list[bytes] = []
+    tag = os.urandom(6)
+
+    def tags_for(nonce: bytes) -> list[bytes]:
+        nonces.append(nonce)
+        return [tag]
+
+    await there.discovery.announce(Announcement(port=4000, tags_for=tags_for))
+    sighting = await here.until(has(tag))
+    assert set(nonces) == {sighting.nonce}
+
+
+async def test_new_tags_reach_others_within_a_second(lookouts: tuple[Lookout, Lookout]) -> None:
+    here, there = lookouts
+    first, second = os.urandom(6), os.urandom(6)
+    await there.announce(first)
+    await here.until(has(first))
+    await there.announce(first, second)
+    await here.until(has(second), seconds=1.0)
+
+
+async def test_one_who_comes_later_finds_who_was_there_before(lookouts: tuple[Lookout, Lookout]) -> None:
+    tag = os.urandom(6)
+    await lookouts[0].announce(tag)
+    await lookouts[1].until(has(tag))
+    late = Lookout(LOOPBACK)
+    await late.start()
+    await late.until(has(tag))
+    await late.close()
+
+
+async def test_a_goodbye_is_told(lookouts: tuple[Lookout, Lookout]) -> None:
+    here, there = lookouts
+    tag = os.urandom(6)
+    await there.announce(tag)
+    seen = await here.until(has(tag))
+    await there.discovery.close()
+    await here.until(lambda s: s.is_gone and s.instance == seen.instance)
+
+
+async def test_the_own_announcement_is_not_a_sighting(lookouts: tuple[Lookout, Lookout]) -> None:
+    here, there = lookouts
+    mine, theirs = os.urandom(6), os.urandom(6)
+    await here.announce(mine)
+    await there.until(has(mine))
+    await there.announce(theirs)
+    await here.until(has(theirs))
+    assert not any(mine in sighting.tags for sighting in here.seen)
+
+
+async def test_starting_without_an_interface_waits_for_one() -> None:
+    tag = os.urandom(6)
+    here, there = Lookout(), Lookout(LOOPBACK)
+    await here.start()
+    await there.start()
+    await here.announce(tag)
+    assert here.discovery.state == "no interface"
+    here.present.append(LOOPBACK)
+    await there.until(has(tag))
+    assert here.discovery.state == "on"
+    await here.close()
+    await there.close()
+    assert here.discovery.state == "off"
+
+
+async def test_losing_the_interface_and_getting_it_back_is_survived(
+    lookouts: tuple[Lookout, Lookout],
+) -> None:
+    here, there = lookouts
+    tag, new_tag = os.urandom(6), os.urandom(6)
+    await there.announce(tag)
+    await here.until(has(tag))
+    there.present.clear()
+    await there.until_state("no interface")
+    await there.announce(new_tag)
+    there.present.append(LOOPBACK)
+    await here.until(has(new_tag))
+    assert there.discovery.state == "on"
+
+
+async def test_an_interface_that_cannot_be_used_is_not_fatal() -> None:
+    lookout = Lookout(InterfaceAddress("ghost0", 77, "203.0.113.200"))
+    await lookout.start()
+    await lookout.announce(TAG)
+    lookout.present[:] = [LOOPBACK]
+    await lookout.until_state("on")
+    await lookout.close()
+
+
+async def test_closing_at_any_moment_leaves_nothing_behind() -> None:
+    before = len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks())
+    for turns in range(6):
+        lookout = Lookout(LOOPBACK)
+        await lookout.start()
+        await lookout.announce(TAG)
+        for _ in range(turns * turns):
+            await asyncio.sleep(0)
+        await asyncio.gather(lookout.close(), lookout.close())
+    await asyncio.sleep(0.05)
+    assert (len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks())) == before

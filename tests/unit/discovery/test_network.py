@@ -1,0 +1,71 @@
+"""Which addresses are used, and how a change is noticed (FAULTS N4)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from sheaf.discovery import network
+from sheaf.discovery.network import InterfaceAddress, InterfacePolicy, NetworkWatch, read_addresses
+from tests.support.channels import eventually
+
+LO = InterfaceAddress("lo", 1, "127.0.0.1")
+LO6 = InterfaceAddress("lo", 1, "::1")
+WIFI = InterfaceAddress("wlan0", 3, "192.168.1.4")
+WIFI6 = InterfaceAddress("wlan0", 3, "fd00::4")
+LINK = InterfaceAddress("wlan0", 3, "fe80::4")
+CABLE = InterfaceAddress("eth0", 2, "10.0.0.4")
+DOCKER = InterfaceAddress("docker0", 9, "172.17.0.1")
+
+
+def chosen(*present: InterfaceAddress, allowed: frozenset[str] | None = None) -> list[InterfaceAddress]:
+    return list(InterfacePolicy(allowed=allowed).choose(present))
+
+
+def test_real_interfaces_win_ipv4_first() -> None:
+    assert chosen(WIFI6, LO, DOCKER, WIFI, CABLE, LINK) == [CABLE, WIFI, WIFI6, LINK]
+
+
+def test_virtual_ones_count_when_there_is_nothing_else() -> None:
+    assert chosen(LO, DOCKER) == [DOCKER]
+
+
+def test_loopback_counts_when_there_is_nothing_at_all() -> None:
+    assert chosen(LO6, LO) == [LO, LO6]
+    assert chosen(LO, LINK) == [LO]
+    assert chosen() == []
+
+
+def test_an_allow_list_is_final() -> None:
+    assert chosen(LO, WIFI, CABLE, DOCKER, allowed=frozenset({"docker0"})) == [DOCKER]
+    assert chosen(LO, WIFI, allowed=frozenset({"eth7"})) == []
+
+
+def test_reading_finds_loopback_on_any_machine() -> None:
+    assert any(address.is_loopback for address in read_addresses())
+
+
+def test_a_system_that_refuses_to_tell_has_no_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise OSError(97, "Address family not supported by protocol")
+
+    monkeypatch.setattr(network.ifaddr, "get_adapters", refuse)
+    assert read_addresses() == ()
+
+
+async def test_a_change_is_told_once_and_after_it_is_known() -> None:
+    present = [LO, WIFI]
+    seen: list[tuple[InterfaceAddress, ...]] = []
+    watch = NetworkWatch(policy=InterfacePolicy(), read=lambda: tuple(present), poll_s=0.01)
+    watch.on_change(lambda: seen.append(watch.addresses))
+    await watch.start()
+    assert watch.addresses == (WIFI,)
+    present.append(CABLE)
+    await eventually(lambda: seen == [(CABLE, WIFI)])
+    present.remove(WIFI)
+    await eventually(lambda: seen == [(CABLE, WIFI), (CABLE,)])
+    await watch.close()
+    tasks = len(asyncio.all_tasks())
+    await watch.close()
+    assert tasks == 1
