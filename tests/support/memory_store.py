@@ -25,6 +25,7 @@ from sheaf.ports import (
     SnapshotRow,
     SpaceRow,
     StoredRun,
+    TouchedRow,
     WriteBatch,
 )
 
@@ -49,6 +50,7 @@ class MemoryStore:
         self._invitations: dict[tuple[SpaceId, OpId], InvitationRow] = {}
         self._peers: dict[tuple[SpaceId, DeviceId], PeerRow] = {}
         self._claims: dict[tuple[SpaceId, int], ClientClaimRow] = {}
+        self._touched: dict[tuple[SpaceId, DocId], TouchedRow] = {}
         self._quarantine: dict[tuple[SpaceId, EnvId], QuarantineRow] = {}
         self._settings: dict[str, bytes] = {}
 
@@ -184,6 +186,11 @@ class MemoryStore:
         found = [row for row in self._quarantine.values() if row.space_id == space_id]
         return sorted(found, key=lambda row: (row.log_id, row.seq, row.env_id))
 
+    async def touched(self, space_id: SpaceId) -> Sequence[TouchedRow]:
+        """See ports.Store."""
+        await self._read()
+        return [row for row in self._touched.values() if row.space_id == space_id]
+
     async def setting(self, key: str) -> bytes | None:
         """See ports.Store."""
         await self._read()
@@ -234,6 +241,10 @@ class MemoryStore:
             self._quarantine.pop((kept_out.space_id, kept_out.env_id), None)
             if kept_out.reason:
                 self._quarantine[kept_out.space_id, kept_out.env_id] = kept_out
+        for row in batch.touched:
+            known = self._touched.get((row.space_id, row.doc_id))
+            if known is None or known.updated_ms < row.updated_ms:
+                self._touched[row.space_id, row.doc_id] = row
         self._settings.update(batch.settings)
         for space_id in batch.forget_spaces:
             self._forget(space_id)

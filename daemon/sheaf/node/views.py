@@ -12,7 +12,7 @@ from enum import Enum, IntEnum, StrEnum
 from typing import Final, Protocol
 
 from sheaf.core.base.ids import DeviceId, DocId, OpId, SpaceId, UserId
-from sheaf.core.space.membership import Role
+from sheaf.core.space.roles import Role
 
 
 class Unset(Enum):

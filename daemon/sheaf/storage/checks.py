@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final
 
 from sheaf.core.base.errors import StorageFailure
-from sheaf.core.base.ids import DocId, LogId, SpaceId
+from sheaf.core.base.ids import DocId, SpaceId
 from sheaf.storage import (
     control_log,
     envelope_log,
@@ -148,9 +148,9 @@ def _check_some_envelopes(session: Session, after: int) -> tuple[int | None, lis
         (orders[0], orders[-1]),
     ):
         try:
-            row = envelope_log.sound_envelope(session, SpaceId(space_id), LogId(log_id), stored)
+            row = envelope_log.sound_envelope(session, SpaceId(space_id), log_id, stored)
         except UNREADABLE:
-            session.damage.note(DamagedRow("logs", f"of envelope {order}"))
+            session.damage.note(DamagedRow("spaces", f"of envelope {order}"))
             continue
         if row is not None:
             problems += [

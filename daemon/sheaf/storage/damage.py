@@ -130,10 +130,11 @@ def _key_text(key: object) -> str:
     return key.hex() if isinstance(key, bytes) else str(key)
 
 
-def envelope_damage(space_id: SpaceId, log_id: LogId, seq: int, env_id: object) -> DamagedRow:
-    """The note for a bad envelope row; `env_id` may be damaged itself."""
+def envelope_damage(space_id: SpaceId, log_id: object, seq: int, env_id: object) -> DamagedRow:
+    """The note for a bad envelope row; its identifiers may be damaged themselves."""
+    log = LogId(log_id) if isinstance(log_id, bytes) and len(log_id) == LogId.SIZE else None
     shown = EnvId(env_id).short if isinstance(env_id, bytes) and len(env_id) == EnvId.SIZE else "?"
-    return DamagedRow("envelopes", f"{log_id.short} seq {seq} {shown}", space_id, log_id, seq)
+    return DamagedRow("envelopes", f"{log.short if log else '?'} seq {seq} {shown}", space_id, log, seq)
 
 
 @lru_cache(maxsize=64)

@@ -22,7 +22,7 @@ from sheaf.core.base.errors import StorageFailure
 from sheaf.core.base.limits import KIB, MIB
 from sheaf.failpoints import failpoint
 from sheaf.storage.damage import DamageLog
-from sheaf.storage.failures import is_fatal, storage_failure
+from sheaf.storage.failures import DATABASE_ERRORS, is_fatal, storage_failure
 from sheaf.storage.migrate import BUSY_S, Migration, migrate, refuse_foreign
 from sheaf.storage.session import Session
 from sheaf.storage.worker import Worker
@@ -126,7 +126,7 @@ class Database:
 
         try:
             return await self._worker.call(job)
-        except sqlite3.Error as error:
+        except DATABASE_ERRORS as error:
             raise storage_failure(error) from error
 
     async def close(self, after: Callable[[], None]) -> None:
@@ -207,7 +207,7 @@ class Database:
                 self._broken = f"The database is stuck; restart Sheaf. [{error}]"
 
     def _judge(self, error: Exception) -> Exception:
-        if not isinstance(error, sqlite3.Error):
+        if not isinstance(error, DATABASE_ERRORS):
             return error
         failure = storage_failure(error)
         if is_fatal(error):
@@ -266,7 +266,7 @@ async def open_database(data_dir: Path, *, migrations: Sequence[Migration]) -> D
     worker = Worker(connector=lambda: _connect(path, migrations))
     try:
         await worker.open()
-    except sqlite3.Error as error:
+    except DATABASE_ERRORS as error:
         raise storage_failure(error) from error
     except OSError as error:
         raise StorageFailure(f"{path} cannot be opened: {error.strerror}.") from error

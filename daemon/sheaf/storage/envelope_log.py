@@ -13,7 +13,7 @@ from typing import Any, Final
 from sheaf.core.base.ids import DocId, EnvId, LogId, SpaceId
 from sheaf.core.base.limits import MIB
 from sheaf.ports import EnvelopeRow, StoredRun
-from sheaf.storage.damage import UNREADABLE, envelope_damage, envelope_digest
+from sheaf.storage.damage import UNREADABLE, DamagedRow, envelope_damage, envelope_digest
 from sheaf.storage.session import Session
 
 SLICE_BYTES: Final = 1 * MIB
@@ -116,8 +116,10 @@ def orders_of(session: Session, space_id: SpaceId, doc_id: DocId, after: dict[Lo
     return orders
 
 
-def envelopes_at(session: Session, space_id: SpaceId, orders: Sequence[int]) -> tuple[list[EnvelopeRow], int]:
-    """Accepted, opened envelopes for a first part of `orders`, and how long that part is."""
+def envelopes_at(
+    session: Session, space_id: SpaceId, doc_id: DocId, orders: Sequence[int]
+) -> tuple[list[EnvelopeRow], int]:
+    """Accepted, opened envelopes of a document for a first part of `orders`, and that part's length."""
     part = orders[:SLICE_ROWS]
     rows = session.stream(
         f"SELECT e.ord, l.log_id, {COLUMNS} FROM envelopes e JOIN logs l ON l.log = e.log"
@@ -130,8 +132,10 @@ def envelopes_at(session: Session, space_id: SpaceId, orders: Sequence[int]) -> 
     size = 0
     with closing(rows):
         for order, log_id, *stored in rows:
-            row = sound_envelope(session, space_id, LogId(log_id), stored)
-            if row is not None and row.is_opened:
+            row = sound_envelope(session, space_id, log_id, stored)
+            if row is not None and doc_id not in row.documents:
+                session.damage.note(DamagedRow("envelope_documents", str(order), space_id, doc_id=doc_id))
+            elif row is not None and row.is_opened:
                 found.append(row)
                 size += len(row.raw)
             if size >= SLICE_BYTES:
@@ -146,18 +150,18 @@ def unopened(session: Session, space_id: SpaceId) -> Sequence[EnvelopeRow]:
         " WHERE l.space = ? ORDER BY e.ord",
         (session.find_space(space_id),),
     )
-    rows = (sound_envelope(session, space_id, LogId(log_id), stored) for log_id, *stored in stored_rows)
+    rows = (sound_envelope(session, space_id, log_id, stored) for log_id, *stored in stored_rows)
     return [row for row in rows if row is not None]
 
 
 def sound_envelope(
-    session: Session, space_id: SpaceId, log_id: LogId, stored: Sequence[Any]
+    session: Session, space_id: SpaceId, log_id: bytes, stored: Sequence[Any]
 ) -> EnvelopeRow | None:
     """The row of `COLUMNS` if it matches its digest; else it is noted as damaged."""
     seq, env_id, is_opened, packed, digest, raw = stored
     try:
         documents = tuple(DocId(packed[at : at + DocId.SIZE]) for at in range(0, len(packed), DocId.SIZE))
-        row = EnvelopeRow(space_id, log_id, seq, EnvId(env_id), raw, documents, bool(is_opened))
+        row = EnvelopeRow(space_id, LogId(log_id), seq, EnvId(env_id), raw, documents, bool(is_opened))
         if envelope_digest(row) == digest:
             return row
     except UNREADABLE:

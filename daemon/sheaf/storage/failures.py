@@ -33,7 +33,11 @@ _SENTENCES: Final = {
 }
 
 
-def storage_failure(error: sqlite3.Error) -> StorageFailure:
+DATABASE_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
+"""What the sqlite3 module raises; the second when its own message quotes damaged text."""
+
+
+def storage_failure(error: sqlite3.Error | UnicodeDecodeError) -> StorageFailure:
     """The failure to raise instead of `error`: a sentence for people, the code for experts."""
     code = _code(error)
     name = getattr(error, "sqlite_errorname", None) or type(error).__name__
@@ -41,7 +45,7 @@ def storage_failure(error: sqlite3.Error) -> StorageFailure:
     return StorageFailure(f"{sentence} [{name}: {error}]")
 
 
-def is_fatal(error: sqlite3.Error) -> bool:
+def is_fatal(error: sqlite3.Error | UnicodeDecodeError) -> bool:
     """True when no later commit on this connection may be trusted (FAULTS S6).
 
     After a failed fsync the kernel may have dropped the dirty pages and report success
@@ -51,5 +55,7 @@ def is_fatal(error: sqlite3.Error) -> bool:
     return code in _FSYNC_CODES or code & _PRIMARY in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-def _code(error: sqlite3.Error) -> int:
+def _code(error: sqlite3.Error | UnicodeDecodeError) -> int:
+    if isinstance(error, UnicodeDecodeError):
+        return sqlite3.SQLITE_CORRUPT
     return int(getattr(error, "sqlite_errorcode", None) or 0)

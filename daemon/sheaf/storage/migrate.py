@@ -48,37 +48,64 @@ def known_migrations(directory: Path = MIGRATIONS_DIR) -> Sequence[Migration]:
 def refuse_foreign(path: Path, newest: int) -> None:
     """Refuse a database of a newer program, or of another one, leaving it byte for byte.
 
-    The version may stand in the WAL only, so SQLite has to be asked; a read-only connection
-    never checkpoints, so neither the database nor its WAL is touched.
-
     Raises:
         StorageFailure: newer schema, or not Sheaf's.
     """
     if not path.exists() or path.stat().st_size == 0:
         return
-    version, application, is_empty = _look(path)
-    if not is_empty and application != APPLICATION_ID:
+    header = _look(path)
+    if not header.is_empty and header.application != APPLICATION_ID:
         raise StorageFailure(f"{path} is not a Sheaf database. Choose another directory with --data-dir.")
-    if version > newest:
+    if header.version > newest:
         raise StorageFailure(
-            f"{path} was written by a newer Sheaf (schema {version}; this one knows {newest}). "
+            f"{path} was written by a newer Sheaf (schema {header.version}; this one knows {newest}). "
             "Nothing was changed. Install the newer Sheaf again to use this data."
         )
 
 
-def _look(path: Path) -> tuple[int, int, bool]:
-    """(user_version, application_id, has no tables) without changing the file or its WAL."""
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """What a database file says of itself (sqlite.org/fileformat2.html, section 1.3)."""
+
+    version: int
+    application: int
+    is_empty: bool
+
+
+def _look(path: Path) -> _Header:
+    """The header, without changing the file or its WAL.
+
+    Read directly: no connection of this process has the file open yet, so closing it drops
+    no locks (TRAPS 1.4). If there is a WAL the newest header may be in it.
+    """
+    wal = path.with_name(path.name + "-wal")
+    if wal.exists() and wal.stat().st_size > 0:
+        # On a full disk there is no room for the WAL's index; the file's own header has to do.
+        with contextlib.suppress(sqlite3.OperationalError):
+            return _ask(path)
+    with path.open("rb") as file:
+        header = file.read(100)
+    if not header.startswith(b"SQLite format 3\0"):
+        raise StorageFailure(f"{path} is not a Sheaf database. Choose another directory with --data-dir.")
+    cookie, version, application = (int.from_bytes(header[at : at + 4], "big") for at in (40, 60, 68))
+    return _Header(version, application, is_empty=cookie == 0)
+
+
+def _ask(path: Path) -> _Header:
+    """The header as SQLite sees it, WAL included; a read-only connection never checkpoints."""
+    index = path.with_name(path.name + "-shm")
+    had_index = index.exists()
     uri = f"{path.absolute().as_uri()}?mode=ro"
-    beside = [path.with_name(path.name + suffix) for suffix in ("-shm", "-wal")]
-    made = [side for side in beside if not side.exists()]
     try:
         looking = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_S)
         with contextlib.closing(looking) as connection:
             is_empty = _pragma(connection, "schema_version") == 0
-            return _pragma(connection, "user_version"), _pragma(connection, "application_id"), is_empty
+            return _Header(
+                _pragma(connection, "user_version"), _pragma(connection, "application_id"), is_empty
+            )
     finally:
-        for side in made:  # empty, and only this look needed them
-            side.unlink(missing_ok=True)
+        if not had_index:
+            index.unlink(missing_ok=True)
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration], *, copies_dir: Path) -> None:

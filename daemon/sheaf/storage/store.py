@@ -25,6 +25,7 @@ from sheaf.ports import (
     SnapshotRow,
     SpaceRow,
     StoredRun,
+    TouchedRow,
     WriteBatch,
 )
 from sheaf.storage import (
@@ -39,6 +40,7 @@ from sheaf.storage import (
     settings,
     snapshots,
     spaces,
+    touched,
 )
 from sheaf.storage.damage import DamagedRow
 from sheaf.storage.database import Database, DatabaseStats, open_database
@@ -99,7 +101,7 @@ class SqliteStore:
         found: list[EnvelopeRow] = []
         while orders:
             part, taken = await self._database.read(
-                partial(envelope_log.envelopes_at, space_id=space_id, orders=orders)
+                partial(envelope_log.envelopes_at, space_id=space_id, doc_id=doc_id, orders=orders)
             )
             found += part
             orders = orders[taken:]
@@ -136,6 +138,10 @@ class SqliteStore:
     async def quarantined(self, space_id: SpaceId) -> Sequence[QuarantineRow]:
         """The envelopes kept out of their documents."""
         return await self._database.read(partial(quarantine.quarantined, space_id=space_id))
+
+    async def touched(self, space_id: SpaceId) -> Sequence[TouchedRow]:
+        """When the documents of a space last changed."""
+        return await self._database.read(partial(touched.touched, space_id=space_id))
 
     async def setting(self, key: str) -> bytes | None:
         """The value of a setting; None when unset or damaged."""
@@ -200,6 +206,7 @@ def _apply(session: Session, batch: WriteBatch) -> None:
     peers.put_peers(session, batch.peers)
     peers.put_claims(session, batch.claims)
     quarantine.put_quarantine(session, batch.quarantine)
+    touched.put_touched(session, batch.touched)
     settings.put_settings(session, batch.settings)
     for space_id in batch.forget_spaces:
         spaces.forget_space(session, space_id)

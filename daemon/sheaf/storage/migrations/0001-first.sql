@@ -33,6 +33,7 @@ CREATE TABLE documents (
     doc    INTEGER PRIMARY KEY,
     space  INTEGER NOT NULL REFERENCES spaces,
     doc_id BLOB NOT NULL,
+    updated_ms INTEGER NOT NULL DEFAULT 0,
     UNIQUE (space, doc_id)
 ) STRICT;
 

@@ -1,0 +1,194 @@
+"""The composition root: settings in, a wired and running daemon out.
+
+The only module that sees both the node and the adapters. Starts in this order: lock and
+database, identity, network, node, local door; READY is said when all of it stands. Stops
+in the opposite order. An optional part that fails (mDNS, the LAN listener) is logged and
+left out; a required one ends the start with a sentence that says what to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from sheaf import __version__
+from sheaf.api.app import create_app
+from sheaf.api.auth import Authenticator
+from sheaf.api.credentials import CredentialVault
+from sheaf.api.server import BoundDoor, LocalServer, bind_door
+from sheaf.clock import SystemClock, system_entropy
+from sheaf.config import ReadyInfo, Settings
+from sheaf.core.base.errors import TransportFailure
+from sheaf.data_dir import DaemonFile, remove_daemon_file, write_daemon_file
+from sheaf.discovery.mdns import MdnsDiscovery
+from sheaf.discovery.network import InterfacePolicy, NetworkWatch, usable_addresses
+from sheaf.discovery.static import NoDiscovery, parse_address
+from sheaf.keystore.choice import open_keystore
+from sheaf.log import configure_logging
+from sheaf.node.identity import LocalIdentity, load_identity
+from sheaf.node.node import Network, Node
+from sheaf.ports import Clock, Discovery
+from sheaf.signaling.lan import LanSignaling
+from sheaf.signaling.websocket import dial_tunnel
+from sheaf.storage.lock import lock_data_dir
+from sheaf.storage.store import SqliteStore, open_store
+from sheaf.transport.tls import TlsIdentity
+from sheaf.transport.tunnel import Tunnel
+from sheaf.transport.webrtc import WebRtc
+from sheaf.watchdog import Notifier, watch
+
+logger = structlog.get_logger("sheaf.daemon")
+
+MIGRATION_S = 60.0
+
+
+@dataclass(slots=True)
+class Daemon:
+    """A started daemon: its node, and the door people come in by."""
+
+    node: Node
+    store: SqliteStore
+    identity: LocalIdentity
+    signaling: LanSignaling
+    auth: Authenticator
+    server: LocalServer
+
+
+async def run_daemon(settings: Settings, *, on_ready: Callable[[ReadyInfo], None]) -> int:
+    """Run until SIGINT or SIGTERM; returns the exit code.
+
+    Raises:
+        SheafError: it could not start; the text says what to do.
+    """
+    configure_logging(settings.log_format, settings.log_level)
+    notifier = Notifier()
+    notifier.extend_start(MIGRATION_S)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as stack:
+        daemon = await _start(settings, stack)
+        async with asyncio.TaskGroup() as group:
+            serving = group.create_task(daemon.server.serve())
+            await daemon.server.wait_started()
+            port = daemon.server.port
+            pid = os.getpid()
+            write_daemon_file(settings.data_dir, DaemonFile(port=port, pid=pid, version=__version__))
+            stack.callback(remove_daemon_file, settings.data_dir, pid)
+            notifier.ready(f"http://127.0.0.1:{port}/")
+            on_ready(_ready_info(daemon))
+            watching = group.create_task(watch(notifier, daemon.node.probe))
+            await stop.wait()
+            logger.info("stopping")
+            notifier.stopping()
+            watching.cancel()
+            daemon.server.stop()
+            await serving
+    logger.info("stopped")
+    return 0
+
+
+def _ready_info(daemon: Daemon) -> ReadyInfo:
+    token = daemon.auth.issue_launch_token()
+    return ReadyInfo(
+        port=daemon.server.port,
+        launch_link=f"http://127.0.0.1:{daemon.server.port}/#token={token}",
+        lan_listening=daemon.signaling.listening,
+    )
+
+
+async def _start(settings: Settings, stack: AsyncExitStack) -> Daemon:
+    """Everything up to the bound door; what was started is left to `stack` to stop."""
+    clock = SystemClock()
+    data_dir = settings.data_dir
+    lock = lock_data_dir(data_dir, wall_ms=clock.wall_ms())
+    door = _bind(settings, stack)
+    store = await open_store(data_dir, clock=clock, lock=lock)
+    stack.push_async_callback(store.close)
+    identity = await load_identity(
+        keystore=open_keystore("auto", data_dir),
+        store=store,
+        clock=clock,
+        entropy=system_entropy,
+        default_user_name=settings.user_name or _login_name(),
+        default_device_name=settings.device_name or socket.gethostname() or "this computer",
+    )
+    signaling, network = await _network(settings, stack)
+    node = Node(
+        identity=identity,
+        store=store,
+        network=network,
+        clock=clock,
+        entropy=system_entropy,
+        data_dir=str(data_dir),
+    )
+    stack.push_async_callback(node.close)
+    await node.start()
+    auth = _authenticator(data_dir, clock)
+    app = create_app(node, auth=auth, port=door.port, webui_dir=_bundle(settings.bundle_dir))
+    server = LocalServer(app, door=door)
+    return Daemon(node, store, identity, signaling, auth, server)
+
+
+def _bind(settings: Settings, stack: AsyncExitStack) -> BoundDoor:
+    door = bind_door(settings.port)
+    stack.callback(door.close)
+    return door
+
+
+async def _network(settings: Settings, stack: AsyncExitStack) -> tuple[LanSignaling, Network]:
+    policy = InterfacePolicy()
+    watch_network = NetworkWatch(policy=policy)
+    stack.push_async_callback(watch_network.close)
+    await watch_network.start()
+    tunnel = Tunnel(identity=TlsIdentity.make(), dial=dial_tunnel)
+    stack.push_async_callback(tunnel.close)
+    signaling = LanSignaling(door=tunnel)
+    stack.push_async_callback(signaling.close)
+    host, _, port = settings.lan.rpartition(":")
+    try:
+        await signaling.listen(host.strip("[]"), int(port))
+    except TransportFailure as failure:
+        logger.warning("no LAN listener: others cannot dial this machine", reason=str(failure))
+    webrtc = WebRtc(addresses=lambda: usable_addresses(policy))
+    stack.push_async_callback(webrtc.close)
+    discovery: Discovery = (
+        MdnsDiscovery(watch=watch_network, entropy=system_entropy) if settings.mdns else NoDiscovery()
+    )
+    stack.push_async_callback(discovery.close)
+    return signaling, Network(
+        webrtc=webrtc,
+        tunnel=tunnel,
+        signaling=signaling,
+        discovery=discovery,
+        static_addresses=tuple(parse_address(address) for address in settings.peers),
+        local_addresses=lambda: usable_addresses(policy),
+        warm_up=webrtc.warm_up,
+    )
+
+
+def _authenticator(data_dir: Path, clock: Clock) -> Authenticator:
+    auth = Authenticator(vault=CredentialVault(data_dir), clock=clock, entropy=system_entropy)
+    auth.load()
+    return auth
+
+
+def _bundle(bundle_dir: Path) -> Path | None:
+    return bundle_dir if (bundle_dir / "index.html").is_file() else None
+
+
+def _login_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "somebody"

@@ -1,0 +1,314 @@
+"""One open document: its replica, the tabs that show it, who is present in it.
+
+All changes of the document pass through here, on the event loop, one at a time: a tab's
+update is inspected, applied, handed to the space's host to be made durable, and only
+after the commit acknowledged to its tab and shown to the others (PROTOCOL §0.7). What
+peers send arrives through `deliver`, already durable or becoming so in the same unit.
+
+Must not know SQL, sockets or envelopes. Invariants:
+1. A tab is told `committed` only after the unit with its update is on disk.
+2. Tabs receive *effective* updates only; an update that changes nothing dies here.
+3. While loading, deliveries wait in order; applying one twice changes nothing.
+4. At most `UNCOMMITTED_MAX` submits of one tab are in flight; then its socket is not read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from sheaf.core.base.errors import NotAllowed, ProtocolViolation, StorageFailure, UpdateRefused
+from sheaf.core.base.ids import DeviceId, DocId
+from sheaf.core.base.machine import Entropy
+from sheaf.core.crdt.inspector import UpdateSummary, inspect_update
+from sheaf.core.crdt.replica import Replica, ReplicaPoisoned
+from sheaf.core.protocol.presence import Presence
+from sheaf.node.views import CloseCode, DocumentSubscriber
+from sheaf.ports import Clock
+
+UNCOMMITTED_MAX: Final = 64
+"""Submits of one tab that may await their commit."""
+
+
+class DocumentHost(Protocol):
+    """What a document needs of its space."""
+
+    def can_write(self) -> bool: ...
+
+    def check_claims(self, summary: UpdateSummary, replica: Replica) -> None:
+        """Raises UpdateRefused when the update writes in another device's name."""
+        ...
+
+    def local_edit(
+        self, doc_id: DocId, update: bytes, summary: UpdateSummary | None, agent: str | None
+    ) -> None:
+        """Make an effective local update durable with the open unit."""
+        ...
+
+    def after_commit(self, callback: Callable[[], None]) -> None: ...
+
+    def share_presence(self, doc_id: DocId, data: bytes) -> None:
+        """Send local presence to the peers that are live."""
+        ...
+
+    def document_closed(self, doc_id: DocId) -> None:
+        """The last tab left."""
+        ...
+
+    def poisoned(self, doc_id: DocId, error: ReplicaPoisoned) -> None:
+        """Native code failed on this document; rebuild it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An update from a peer: inspected, on its way to disk."""
+
+    update: bytes
+    summary: UpdateSummary
+    refused: Callable[[UpdateRefused], None]
+    """Told when the document cannot take it after all (its envelope is quarantined)."""
+
+
+class Handle:
+    """A tab's hold on the document (`views.DocumentHandle`)."""
+
+    def __init__(self, *, actor: DocumentActor, subscriber: DocumentSubscriber) -> None:
+        self._actor = actor
+        self.subscriber = subscriber
+        self._submitted = 0
+        self._committed = 0
+        self._room = asyncio.Event()
+        self._room.set()
+        self.is_closed = False
+
+    @property
+    def can_write(self) -> bool:
+        """False for readers; their updates are refused."""
+        return self._actor.host.can_write()
+
+    def state_vector(self) -> bytes:
+        """The encoded state vector of the document."""
+        return self._actor.replica.state_vector()
+
+    def diff(self, state_vector: bytes) -> bytes:
+        """What a replica at `state_vector` lacks. Raises UpdateRefused on junk."""
+        return self._actor.replica.diff(state_vector)
+
+    async def submit(self, update: bytes) -> None:
+        """Apply a tab's update and queue it for commit; see `views.DocumentHandle.submit`."""
+        await self._room.wait()
+        if self.is_closed:
+            return
+        self._submitted += 1
+        if self._submitted - self._committed >= UNCOMMITTED_MAX:
+            self._room.clear()
+        self._actor.submit(self, update, agent=None)
+
+    def submit_done(self) -> None:
+        """One more of this tab's submits is durable."""
+        self._committed += 1
+        self._room.set()
+        if not self.is_closed:
+            self.subscriber.committed(self._committed, self._actor.replica.state_vector())
+
+    def awareness(self, data: bytes) -> None:
+        """Presence from this tab. Raises WireError on junk."""
+        self._actor.local_presence(self, data)
+
+    def awareness_states(self) -> bytes | None:
+        """Everybody's presence, for a tab that just came."""
+        return self._actor.presence.states()
+
+    async def close(self) -> None:
+        """Leave; idempotent."""
+        self._room.set()
+        self._actor.leave(self)
+
+
+class DocumentActor:
+    """The single owner of one document while it is open."""
+
+    def __init__(self, *, doc_id: DocId, host: DocumentHost, clock: Clock, entropy: Entropy) -> None:
+        self.doc_id = doc_id
+        self.host = host
+        self.presence = Presence()
+        self._clock = clock
+        self._entropy = entropy
+        self._replica: Replica | None = None
+        self._handles: list[Handle] = []
+        self._waiting: list[Delivery] = []
+        self._loaded = asyncio.Event()
+        self._failure: StorageFailure | None = None
+        self.edits_since_snapshot = 0
+
+    # ------------------------------------------------------------------ life
+
+    @property
+    def replica(self) -> Replica:
+        """The document's replica; only after `loaded`."""
+        assert self._replica is not None, "the document is still loading"
+        return self._replica
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether `replica` may be used."""
+        return self._replica is not None
+
+    @property
+    def tab_count(self) -> int:
+        """How many have it open."""
+        return len(self._handles)
+
+    @property
+    def is_idle(self) -> bool:
+        """Nobody has it open."""
+        return not self._handles
+
+    async def loaded(self) -> None:
+        """Wait until the history has been read. Raises StorageFailure."""
+        await self._loaded.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def fail_loading(self, failure: StorageFailure) -> None:
+        """The history cannot be read; whoever waits is told."""
+        self._failure = failure
+        self._loaded.set()
+
+    def finish_loading(self, replica: Replica) -> None:
+        """The stored history is in `replica`; apply what arrived meanwhile."""
+        self._replica = replica
+        waiting, self._waiting = self._waiting, []
+        for delivery in waiting:
+            self.deliver(delivery)
+        self._loaded.set()
+
+    def open(self, subscriber: DocumentSubscriber) -> Handle:
+        """A tab opens the document."""
+        handle = Handle(actor=self, subscriber=subscriber)
+        self._handles.append(handle)
+        return handle
+
+    def leave(self, handle: Handle) -> None:
+        """A tab is gone; its presence goes with it."""
+        if handle not in self._handles:
+            return
+        self._handles.remove(handle)
+        handle.is_closed = True
+        self._spread_presence(self.presence.leave(handle, self._clock.now()), source=None)
+        if not self._handles:
+            self.host.document_closed(self.doc_id)
+
+    def close_all(self, code: CloseCode, reason: str) -> None:
+        """Let every tab go, saying why."""
+        handles, self._handles = self._handles, []
+        for handle in handles:
+            handle.is_closed = True
+            handle.subscriber.closed(code, reason)
+
+    # ------------------------------------------------------------------ changes
+
+    def submit(self, handle: Handle | None, update: bytes, *, agent: str | None) -> None:
+        """A local update from a tab.
+
+        Raises:
+            NotAllowed: this device may only read the space.
+            UpdateRefused: malformed, incomplete, or in another device's name; nothing changed.
+        """
+        if not self.host.can_write():
+            raise NotAllowed("you may read this space but not write in it")
+        summary = inspect_update(update)
+        self.host.check_claims(summary, self.replica)
+        try:
+            effective = self.replica.apply(update, summary)
+        except ReplicaPoisoned as error:
+            self.host.poisoned(self.doc_id, error)
+            raise UpdateRefused("the update could not be applied") from error
+        if effective is not None:
+            self._local(effective, summary if effective == update else None, handle, agent)
+        if handle is not None:
+            self.host.after_commit(handle.submit_done)
+
+    def edit(self, change: Callable[[Replica], bytes | None], *, agent: str | None = None) -> bool:
+        """A local edit by the daemon itself (command line, API). True if anything changed.
+
+        Raises:
+            NotAllowed: this device may only read the space.
+        """
+        if not self.host.can_write():
+            raise NotAllowed("you may read this space but not write in it")
+        effective = change(self.replica)
+        if effective is None:
+            return False
+        self._local(effective, None, None, agent)
+        return True
+
+    def deliver(self, delivery: Delivery) -> None:
+        """An update from a peer, to be shown when its unit is durable."""
+        if self._replica is None:
+            self._waiting.append(delivery)
+            return
+        try:
+            effective = self._replica.apply(delivery.update, delivery.summary)
+        except UpdateRefused as error:
+            delivery.refused(error)
+            return
+        except ReplicaPoisoned as error:
+            delivery.refused(UpdateRefused(str(error)))
+            self.host.poisoned(self.doc_id, error)
+            return
+        if effective is not None:
+            self._changed()
+            self.host.after_commit(lambda: self._show(effective, None))
+
+    def _local(
+        self, effective: bytes, summary: UpdateSummary | None, origin: Handle | None, agent: str | None
+    ) -> None:
+        self.host.local_edit(self.doc_id, effective, summary, agent)
+        self._changed()
+        self.host.after_commit(lambda: self._show(effective, origin))
+
+    def _changed(self) -> None:
+        self.edits_since_snapshot += 1
+
+    def _show(self, effective: bytes, origin: Handle | None) -> None:
+        for handle in tuple(self._handles):
+            if handle is not origin:
+                handle.subscriber.update(effective)
+
+    # ------------------------------------------------------------------ presence
+
+    def local_presence(self, handle: Handle, data: bytes) -> None:
+        """Presence from a tab; goes to all tabs (the sender's too: that keeps its socket alive) and peers."""
+        self._spread_presence(self.presence.apply(handle, data, self._clock.now()), source=None)
+
+    def remote_presence(self, device: DeviceId, data: bytes) -> None:
+        """Presence from a peer's tabs; junk is dropped."""
+        try:
+            change = self.presence.apply(device, data, self._clock.now())
+        except ProtocolViolation:
+            return
+        self._spread_presence(change, source=device)
+
+    def device_left(self, device: DeviceId) -> None:
+        """A peer is gone, and everybody who typed there."""
+        self._spread_presence(self.presence.leave(device, self._clock.now()), source=device)
+
+    def expire_presence(self) -> None:
+        """Forget who has not been heard of for 30 s; called now and then."""
+        self._spread_presence(self.presence.expire(self._clock.now()), source=None)
+
+    def local_presence_states(self) -> bytes | None:
+        """Everybody who has the document open on this machine, for a peer that has just come."""
+        return self.presence.states_of(self._handles)
+
+    def _spread_presence(self, change: bytes | None, *, source: DeviceId | None) -> None:
+        if change is None:
+            return
+        for handle in tuple(self._handles):
+            handle.subscriber.awareness(change)
+        if source is None:
+            self.host.share_presence(self.doc_id, change)

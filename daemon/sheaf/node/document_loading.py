@@ -1,0 +1,127 @@
+"""Reads a document's history into a replica, and keeps snapshots of it.
+
+A snapshot is only a cache of what the logs say: it is merged as an update, and throwing
+it away loses nothing. Knows the store's rows and the space's keys, nothing of tabs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from sheaf.core.base.errors import UpdateRefused, WireError
+from sheaf.core.base.ids import DocId, EnvId, LogId
+from sheaf.core.base.machine import Entropy
+from sheaf.core.crdt.replica import Replica, UpdateGap
+from sheaf.core.space.payload import PayloadKind
+from sheaf.core.space.space import Space
+from sheaf.core.wire import cbor
+from sheaf.ports import EnvelopeRow, SnapshotRow, Store
+
+COVERS_BYTES_MAX = 1024 * 1024
+
+
+@dataclass(slots=True)
+class LoadedDocument:
+    """A replica with everything that is stored and sealed; unsealed local edits come on top.
+
+    `edits` counts the updates above the snapshot; `refused` are those the replica could not
+    take: (log, seq, env_id, reason).
+    """
+
+    replica: Replica
+    edits: int
+    refused: list[tuple[LogId, int, EnvId, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    row: EnvelopeRow
+    data: bytes
+
+
+async def load_replica(*, store: Store, space: Space, doc_id: DocId, entropy: Entropy) -> LoadedDocument:
+    """Build the replica from the snapshot and the envelopes above it. Raises StorageFailure."""
+    snapshot = await store.snapshot(space.space_id, doc_id)
+    covers = decode_covers(snapshot.covers) if snapshot is not None else {}
+    rows = await store.envelopes_of(space.space_id, doc_id, covers)
+    base = [] if snapshot is None else [snapshot.update]
+    updates = list(_updates(space, rows, doc_id))
+    try:
+        replica = Replica.load([*base, *(stored.data for stored in updates)], entropy=entropy)
+        return LoadedDocument(replica, len(updates))
+    except UpdateRefused:
+        return _load_carefully(base, updates, entropy)
+
+
+def _load_carefully(base: Sequence[bytes], updates: Sequence[_Stored], entropy: Entropy) -> LoadedDocument:
+    """Apply singly: what was stored before what it builds on waits; what is bad is left out."""
+    loaded = LoadedDocument(Replica.load(base, entropy=entropy), len(updates))
+    waiting, gaps = list(updates), {}
+    while waiting:
+        again: list[_Stored] = []
+        for stored in waiting:
+            try:
+                loaded.replica.apply(stored.data)
+            except UpdateGap as gap:
+                again.append(stored)
+                gaps[stored.row.env_id] = str(gap)
+            except UpdateRefused as error:
+                row = stored.row
+                loaded.refused.append((row.log_id, row.seq, row.env_id, str(error)))
+        if len(again) == len(waiting):
+            loaded.refused += [
+                (stored.row.log_id, stored.row.seq, stored.row.env_id, gaps[stored.row.env_id])
+                for stored in again
+            ]
+            break
+        waiting = again
+    return loaded
+
+
+def _updates(space: Space, rows: Sequence[EnvelopeRow], doc_id: DocId) -> Iterator[_Stored]:
+    opened = space.open_stored((row.log_id, row.seq, row.raw) for row in rows)
+    for row, stored in zip(rows, opened, strict=True):
+        for item in stored.items:
+            if item.doc_id == doc_id and item.kind is PayloadKind.UPDATE:
+                yield _Stored(row, item.data)
+
+
+def snapshot_row(space: Space, doc_id: DocId, replica: Replica) -> SnapshotRow:
+    """The present state of a loaded document and which envelopes it contains."""
+    return SnapshotRow(
+        space_id=space.space_id,
+        doc_id=doc_id,
+        update=replica.encode_state(),
+        covers=encode_covers({head.log_id: head.released for head in space.logs}),
+        pending_id_max=0,
+    )
+
+
+def encode_covers(version: dict[LogId, int]) -> bytes:
+    """A version vector as canonical CBOR pairs."""
+    return cbor.encode([[bytes(log_id), seq] for log_id, seq in sorted(version.items())])
+
+
+def decode_covers(data: bytes) -> dict[LogId, int]:
+    """Reads `encode_covers`; a snapshot that cannot be read covers nothing."""
+    try:
+        return dict(_read_pair(pair) for pair in _pairs(data))
+    except (WireError, ValueError):
+        return {}
+
+
+def _pairs(data: bytes) -> list[cbor.Value]:
+    value = cbor.decode(data, bytes_max=COVERS_BYTES_MAX)
+    if not isinstance(value, list):
+        raise WireError("a version vector is a list of pairs")
+    return value
+
+
+def _read_pair(pair: cbor.Value) -> tuple[LogId, int]:
+    if not isinstance(pair, list) or len(pair) != 2:
+        raise WireError("a version vector is a list of pairs")
+    log_id, seq = pair
+    if not isinstance(log_id, bytes) or not isinstance(seq, int):
+        raise WireError("a pair is [log id, next seq]")
+    return LogId(log_id), seq

@@ -1,0 +1,273 @@
+"""Coming into somebody else's space with a ticket (PROTOCOL §8), as a task with progress.
+
+Looks for a device that answers to the invitation (addresses in the ticket, given
+addresses, mDNS), connects, asks, checks what it is given, keeps the space and watches the
+first catch-up. The peer manager makes the connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol
+
+import structlog
+
+from sheaf.core.base.errors import (
+    NotFound,
+    ProtocolViolation,
+    SheafError,
+    TransportFailure,
+    UsageError,
+    WireError,
+)
+from sheaf.core.base.ids import DeviceId
+from sheaf.core.base.machine import Entropy
+from sheaf.core.protocol.effects import JoinAccepted, Phase
+from sheaf.core.protocol.pairing import InviteKeys, JoinRequest, check_genesis
+from sheaf.core.space.space import Space
+from sheaf.core.wire.ticket import Ticket
+from sheaf.node.connector import Connection, DialTarget
+from sheaf.node.events import EventBus
+from sheaf.node.identity import LocalIdentity
+from sheaf.node.library import Library
+from sheaf.node.peer_link import PeerLink
+from sheaf.node.views import JoinState, JoinView
+from sheaf.task_set import TaskSet
+
+SEARCH_S: Final = 60.0
+"""How long to look for the inviting device before saying what to check."""
+RETRY_S: Final = 1.0
+JOINS_KEPT: Final = 64
+
+logger = structlog.get_logger("sheaf.joins")
+
+
+class Meeting(Protocol):
+    """What a join needs of the peer manager."""
+
+    def invitation_addresses(self, keys: InviteKeys) -> Iterable[str]:
+        """Addresses where this invitation was seen announced, and those given by hand."""
+        ...
+
+    def address_hint(self) -> asyncio.Event:
+        """Set whenever a new address was seen."""
+        ...
+
+    async def dial(self, target: DialTarget, address: str) -> Connection: ...
+
+    def adopt_link(self, connection: Connection, *, expected: DeviceId | None) -> PeerLink: ...
+
+
+@dataclass(slots=True)
+class Join:
+    """One join. `link` once somebody answered."""
+
+    ticket: Ticket
+    keys: InviteKeys
+    view: JoinView
+    link: PeerLink | None = None
+    accepted: asyncio.Future[JoinAccepted] | None = None
+    finished: asyncio.Event = field(default_factory=asyncio.Event)
+    tasks: TaskSet = field(default_factory=lambda: TaskSet("join"))
+
+
+class Joins:
+    """All joins since the daemon started."""
+
+    def __init__(
+        self,
+        *,
+        identity: LocalIdentity,
+        library: Library,
+        meeting: Meeting,
+        events: EventBus,
+        entropy: Entropy,
+    ) -> None:
+        self._identity = identity
+        self._library = library
+        self._meeting = meeting
+        self._events = events
+        self._entropy = entropy
+        self._joins: dict[str, Join] = {}
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        for join in self._joins.values():
+            await join.tasks.close()
+
+    # ------------------------------------------------------------------ asked by people
+
+    def start(self, text: str) -> JoinView:
+        """Begin to join with a ticket.
+
+        Raises:
+            UsageError: not a ticket, or a damaged one.
+        """
+        try:
+            ticket = Ticket.decode(text)
+        except WireError as error:
+            raise UsageError(f"this is not a usable ticket: {error}") from error
+        running = next((j for j in self._joins.values() if j.ticket.secret == ticket.secret), None)
+        if running is not None and not running.finished.is_set():
+            return running.view
+        join_id = self._entropy(8).hex()
+        view = JoinView(join_id, ticket.space_id, ticket.name_hint or None, JoinState.SEARCHING, 0, 0, None)
+        join = Join(ticket, InviteKeys(ticket.secret), view)
+        while len(self._joins) >= JOINS_KEPT:
+            oldest = next((key for key, j in self._joins.items() if j.finished.is_set()), None)
+            if oldest is None:
+                raise UsageError("too many joins are under way; wait for one to finish")
+            del self._joins[oldest]
+        self._joins[join_id] = join
+        join.tasks.spawn(self._run(join), "join")
+        return view
+
+    def status(self, join_id: str) -> JoinView:
+        """How far it is. Raises NotFound."""
+        join = self._joins.get(join_id)
+        if join is None:
+            raise NotFound("there is no such join")
+        return join.view
+
+    async def cancel(self, join_id: str) -> None:
+        """Stop trying. Raises NotFound."""
+        self.status(join_id)
+        join = self._joins[join_id]
+        await join.tasks.close()
+        if not join.finished.is_set():
+            self._fail(join, "The join was cancelled", "Nothing was changed.")
+
+    # ------------------------------------------------------------------ told by links
+
+    def accepted(self, link: PeerLink, effect: JoinAccepted) -> None:
+        """The owner let us in."""
+        join = self._of(link)
+        if join is not None and join.accepted is not None and not join.accepted.done():
+            join.accepted.set_result(effect)
+
+    def refused(self, link: PeerLink, reason: str) -> None:
+        """The owner did not let us in."""
+        join = self._of(link)
+        if join is not None and join.accepted is not None and not join.accepted.done():
+            join.accepted.set_exception(UsageError(reason))
+
+    def link_changed(self, link: PeerLink) -> None:
+        """A link's progress moved; a catch-up may go on over another link than it began on."""
+        for join in self._joins.values():
+            progress = link.spaces.get(join.ticket.space_id)
+            if progress is None or join.view.state is not JoinState.CATCHING_UP:
+                continue
+            self._update(join, done_bytes=progress.done_bytes, total_bytes=progress.total_bytes)
+            if progress.phase is Phase.LIVE:
+                self._update(join, state=JoinState.DONE)
+                join.finished.set()
+
+    def link_closed(self, link: PeerLink, reason: str) -> None:
+        """The link broke."""
+        join = self._of(link)
+        if join is None:
+            return
+        join.link = None
+        if join.accepted is not None and not join.accepted.done():
+            join.accepted.set_exception(TransportFailure(reason))
+
+    def _of(self, link: PeerLink) -> Join | None:
+        return next((join for join in self._joins.values() if join.link is link), None)
+
+    # ------------------------------------------------------------------ the task
+
+    async def _run(self, join: Join) -> None:
+        space_id = join.ticket.space_id
+        if self._library.find(space_id) is not None:
+            self._update(join, state=JoinState.DONE)
+            join.finished.set()
+            return
+        try:
+            async with asyncio.timeout(SEARCH_S):
+                await self._until_let_in(join)
+        except TimeoutError:
+            self._fail(
+                join,
+                "Nobody answered this invitation",
+                "Is the inviting computer on, running Sheaf, and on the same network? If the network "
+                "blocks discovery, ask for a ticket with an address (sheaf invite --host).",
+            )
+        except UsageError as error:
+            self._fail(join, "The invitation was not accepted", str(error))
+        except ProtocolViolation as error:
+            self._fail(join, "The answer to this invitation cannot be trusted", str(error))
+        except SheafError as error:
+            self._fail(join, "Joining did not work", str(error))
+
+    async def _until_let_in(self, join: Join) -> None:
+        target = DialTarget(join.keys.rendezvous_id, join.keys.kem_public, None)
+        hint = self._meeting.address_hint()
+        while True:
+            hint.clear()
+            addresses = dict.fromkeys([*join.ticket.hosts, *self._meeting.invitation_addresses(join.keys)])
+            for address in addresses:
+                try:
+                    self._update(join, state=JoinState.CONNECTING)
+                    connection = await self._meeting.dial(target, address)
+                    await self._ask(join, connection)
+                    return
+                except TransportFailure as failure:
+                    logger.info("no luck at this address", address=address, reason=str(failure))
+            self._update(join, state=JoinState.SEARCHING)
+            try:
+                async with asyncio.timeout(RETRY_S):
+                    await hint.wait()
+            except TimeoutError:
+                continue
+
+    async def _ask(self, join: Join, connection: Connection) -> None:
+        self._update(join, state=JoinState.JOINING)
+        join.accepted = asyncio.get_running_loop().create_future()
+        link = self._meeting.adopt_link(connection, expected=connection.peer)
+        join.link = link
+        request = JoinRequest.make(
+            join.keys,
+            space_id=join.ticket.space_id,
+            certificate=self._identity.certificate,
+            transcript=connection.transcript,
+        )
+        link.join(join.ticket.space_id, request)
+        accepted = await join.accepted
+        device = self._identity.device
+        space_id = join.ticket.space_id
+        check_genesis(space_id, accepted.ops, connection.peer, joiner=device.device_id)
+        space = Space(space_id=space_id, device_id=device.device_id)
+        space.add_ops(accepted.ops)
+        secrets = dict(space.open_keyboxes(device))
+        await self._library.adopt(space, secrets)
+        self._update(join, state=JoinState.CATCHING_UP, space_name=space.name() or join.view.space_name)
+        if join.link is not None:
+            self.link_changed(join.link)
+        # from here on the space is ours; if this connection breaks, the next one goes on
+
+    def _update(
+        self,
+        join: Join,
+        *,
+        state: JoinState | None = None,
+        space_name: str | None = None,
+        done_bytes: int | None = None,
+        total_bytes: int | None = None,
+    ) -> None:
+        view = replace(
+            join.view,
+            state=state or join.view.state,
+            space_name=space_name or join.view.space_name,
+            done_bytes=join.view.done_bytes if done_bytes is None else done_bytes,
+            total_bytes=join.view.total_bytes if total_bytes is None else total_bytes,
+        )
+        if view != join.view:
+            join.view = view
+            self._events.publish("join_changed", join_id=view.join_id, state=view.state.value)
+
+    def _fail(self, join: Join, title: str, detail: str) -> None:
+        join.view = replace(join.view, state=JoinState.FAILED, error=(title, detail))
+        join.finished.set()
+        self._events.publish("join_changed", join_id=join.view.join_id, state=join.view.state.value)

@@ -1,0 +1,400 @@
+"""The node: everything the local door may ask, in one place.
+
+A thin front over the library (spaces and documents), the invitations, the joins and the
+peer manager; it owns their lifetimes. Each answer is a frozen view. Must not know HTTP,
+SQL or sockets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sheaf import __version__
+from sheaf.core.base.errors import NotAllowed
+from sheaf.core.base.ids import DocId, OpId, SpaceId
+from sheaf.core.base.machine import Entropy
+from sheaf.core.space import authoring
+from sheaf.core.space.roles import Role
+from sheaf.node import document_content
+from sheaf.node.connector import Connector
+from sheaf.node.events import EventBus
+from sheaf.node.identity import LocalIdentity, rename
+from sheaf.node.invitations import Invitations
+from sheaf.node.joins import Joins
+from sheaf.node.library import Library
+from sheaf.node.peer_manager import PeerManager
+from sheaf.node.space_host import SpaceHost
+from sheaf.node.views import (
+    UNSET,
+    ContentFormat,
+    DocType,
+    DocumentHandle,
+    DocumentSubscriber,
+    DocumentView,
+    InvitationView,
+    JoinView,
+    LanView,
+    MemberDeviceView,
+    MemberView,
+    NodeMetrics,
+    PeerView,
+    ProfileView,
+    SpaceSummary,
+    StatusView,
+    StorageView,
+    Unset,
+)
+from sheaf.ports import Clock, Discovery, Signaling, Store, TunnelTransport, WebRtcTransport, WriteBatch
+from sheaf.task_set import TaskSet
+
+PRESENCE_SWEEP_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The adapters that reach other machines; all optional parts say so themselves."""
+
+    webrtc: WebRtcTransport
+    tunnel: TunnelTransport
+    signaling: Signaling
+    discovery: Discovery
+    static_addresses: tuple[str, ...]
+    local_addresses: Callable[[], Sequence[str]]
+    """Addresses of this machine others may reach, best first; for people and tickets."""
+    warm_up: Callable[[], Coroutine[Any, Any, None]]
+    """Loads what the first connection needs, so that it need not wait for it."""
+
+
+class Node:
+    """One daemon's application. `start`, then serve, then `close`."""
+
+    def __init__(
+        self,
+        *,
+        identity: LocalIdentity,
+        store: Store,
+        network: Network,
+        clock: Clock,
+        entropy: Entropy,
+        data_dir: str,
+    ) -> None:
+        self.events = EventBus()
+        self._identity = identity
+        self._store = store
+        self._network = network
+        self._clock = clock
+        self._entropy = entropy
+        self._data_dir = data_dir
+        self._started_ms = clock.wall_ms()
+        self._tasks = TaskSet("node")
+        self._library = Library(
+            identity=identity,
+            store=store,
+            clock=clock,
+            entropy=entropy,
+            events=self.events,
+            tasks=self._tasks,
+            on_change=lambda space_id: self._peers.space_changed(space_id),
+        )
+        self._invitations = Invitations(
+            identity=identity,
+            library=self._library,
+            store=store,
+            clock=clock,
+            entropy=entropy,
+            events=self.events,
+            on_change=lambda: self._peers.refresh(),
+        )
+        connector = Connector(
+            webrtc=network.webrtc,
+            tunnel=network.tunnel,
+            signaling=network.signaling,
+            device=identity.device,
+            certificate=lambda: identity.certificate,
+            clock=clock,
+            entropy=entropy,
+        )
+        self._peers = PeerManager(
+            identity=identity,
+            library=self._library,
+            invitations=self._invitations,
+            connector=connector,
+            signaling=network.signaling,
+            discovery=network.discovery,
+            static_addresses=network.static_addresses,
+            store=store,
+            clock=clock,
+            entropy=entropy,
+            events=self.events,
+            tasks=self._tasks,
+        )
+        self._joins = Joins(
+            identity=identity,
+            library=self._library,
+            meeting=self._peers,
+            events=self.events,
+            entropy=entropy,
+        )
+        self._peers.joins = self._joins
+
+    # ------------------------------------------------------------------ life
+
+    async def start(self) -> None:
+        """Open the spaces, then look for peers. Raises StorageFailure."""
+        await self._library.start()
+        await self._invitations.start()
+        await self._peers.start()
+        self._tasks.spawn(self._network.warm_up(), "warm up")
+
+    async def close(self) -> None:
+        """Stop in good order: peers told, edits written. Idempotent."""
+        await self._joins.close()
+        await self._peers.close()
+        await self._library.close()
+        self.events.close()
+        await self._tasks.close()
+
+    async def probe(self) -> None:
+        """A trivial durable write, for the watchdog. Raises StorageFailure."""
+        await self._store.commit(WriteBatch(settings={"probe": b"\x01"}))
+
+    # ------------------------------------------------------------------ me
+
+    def profile(self) -> ProfileView:
+        """Who this device says it is."""
+        return self._identity.profile
+
+    async def update_profile(
+        self, *, user_name: str | None = None, device_name: str | None = None
+    ) -> ProfileView:
+        """Rename the person or the device, here and in every space. Raises UsageError."""
+        await rename(
+            self._identity,
+            store=self._store,
+            clock=self._clock,
+            user_name=user_name,
+            device_name=device_name,
+        )
+        for host in self._library.hosts():
+            if host.role is not None:
+                host.add_ops(
+                    [
+                        authoring.dev_add(
+                            host.space,
+                            self._identity.device,
+                            certificate=self._identity.certificate,
+                            now_ms=self._clock.wall_ms(),
+                        )
+                    ]
+                )
+                await host.flush()
+        self.events.publish("profile_changed")
+        return self.profile()
+
+    def status(self) -> StatusView:
+        """Everything at a glance."""
+        return StatusView(
+            version=__version__,
+            started_ms=self._started_ms,
+            data_dir=self._data_dir,
+            profile=self.profile(),
+            lan=self._lan(),
+            storage=self._storage(),
+            spaces=tuple(self.spaces()),
+            peers=tuple(self.peers()),
+        )
+
+    def _lan(self) -> LanView:
+        listening = self._network.signaling.listening
+        port = None if listening is None else listening.rpartition(":")[2]
+        addresses = self._network.local_addresses() if port is not None else ()
+        return LanView(
+            listening=listening,
+            mdns=self._network.discovery.state,
+            addresses=tuple(_join_host_port(address, port or "0") for address in addresses),
+        )
+
+    def _storage(self) -> StorageView:
+        unsent = sum(host.unsent_count for host in self._library.hosts())
+        failure = self._library.failure
+        return StorageView("ok" if failure is None else "failed", failure, unsent)
+
+    def metrics(self) -> NodeMetrics:
+        """Gauges and counters for /metrics."""
+        hosts = list(self._library.hosts())
+        return {
+            "spaces": len(hosts),
+            "documents": sum(self._library.tree(host.space_id).count for host in hosts),
+            "documents_open": sum(host.open_count for host in hosts),
+            "tabs": sum(host.tab_count for host in hosts),
+            "unsent_edits": sum(host.unsent_count for host in hosts),
+            "logs": sum(len(host.durable) for host in hosts),
+            "storage_failed": float(self._library.failure is not None),
+            **self._peers.metrics(),
+        }
+
+    # ------------------------------------------------------------------ spaces
+
+    def spaces(self) -> list[SpaceSummary]:
+        """All spaces, by name."""
+        found = [self._library.summary(host.space_id) for host in self._library.hosts()]
+        return sorted(found, key=lambda space: (space.name.casefold(), space.space_id))
+
+    def space(self, space_id: SpaceId) -> SpaceSummary:
+        """One space. Raises NotFound."""
+        return self._library.summary(space_id)
+
+    async def create_space(self, name: str) -> SpaceSummary:
+        """Found a space. Raises UsageError."""
+        host = await self._library.create(name)
+        return self._library.summary(host.space_id)
+
+    async def rename_space(self, space_id: SpaceId, name: str) -> SpaceSummary:
+        """Give it another name. Raises NotFound, NotAllowed, UsageError."""
+        await self._library.rename(space_id, name)
+        return self._library.summary(space_id)
+
+    async def leave_space(self, space_id: SpaceId) -> None:
+        """Remove it from this device. Raises NotFound, UsageError."""
+        await self._library.leave(space_id)
+
+    def members(self, space_id: SpaceId) -> list[MemberView]:
+        """The people in a space, me first. Raises NotFound."""
+        host = self._library.host(space_id)
+        online = self._peers.online_devices()
+        me = self._identity.user.user_id
+        views = [
+            MemberView(
+                user_id=member.user_id,
+                name=member.name,
+                role=member.role,
+                is_self=member.user_id == me,
+                devices=tuple(
+                    MemberDeviceView(
+                        device_id=device.device,
+                        name=device.name,
+                        is_self=device.device == self._identity.device.device_id,
+                        is_online=device.device == self._identity.device.device_id or device.device in online,
+                    )
+                    for device in member.devices
+                ),
+            )
+            for member in host.space.membership.members.values()
+        ]
+        return sorted(views, key=lambda view: (not view.is_self, view.name.casefold(), view.user_id))
+
+    def peers(self) -> list[PeerView]:
+        """Every other device in my spaces."""
+        return self._peers.views()
+
+    # ------------------------------------------------------------------ documents
+
+    def documents(self, space_id: SpaceId) -> list[DocumentView]:
+        """All documents of a space, trashed ones included. Raises NotFound."""
+        return self._library.tree(space_id).views()
+
+    def document(self, doc_id: DocId) -> DocumentView:
+        """One document. Raises NotFound."""
+        _, tree = self._library.place(doc_id)
+        return tree.view(doc_id)
+
+    async def create_document(
+        self, space_id: SpaceId, *, title: str, type: DocType, parent_id: DocId | None
+    ) -> DocumentView:
+        """A new document. Raises NotFound, NotAllowed, UsageError."""
+        host = self._library.host(space_id)
+        view = self._library.tree(space_id).create(title=title, type=type, parent_id=parent_id)
+        await host.flush()
+        return view
+
+    async def update_document(
+        self,
+        doc_id: DocId,
+        *,
+        title: str | Unset = UNSET,
+        parent_id: DocId | Unset | None = UNSET,
+        after_id: DocId | Unset | None = UNSET,
+        trashed: bool | Unset = UNSET,
+    ) -> DocumentView:
+        """Rename, move, trash, restore. Raises NotFound, NotAllowed, UsageError."""
+        host, tree = self._library.place(doc_id)
+        view = tree.update(doc_id, title=title, parent_id=parent_id, after_id=after_id, trashed=trashed)
+        await host.flush()
+        return view
+
+    async def read_content(self, doc_id: DocId, format: ContentFormat) -> bytes:
+        """The content in a format. Raises NotFound, StorageFailure."""
+        host, tree = self._library.place(doc_id)
+        type = tree.view(doc_id).type
+        actor = await host.document(doc_id)
+        try:
+            return document_content.read(actor.replica, type, format)
+        finally:
+            host.document_closed(doc_id)
+
+    async def write_content(
+        self, doc_id: DocId, format: ContentFormat, data: bytes, *, agent: str | None
+    ) -> None:
+        """Merge new content in; durable on return. Raises NotFound, NotAllowed, UsageError."""
+        host, tree = self._library.place(doc_id)
+        change = document_content.write(tree.view(doc_id).type, format, data)
+        await self._edit(host, doc_id, change, agent)
+
+    async def append_content(self, doc_id: DocId, text: str, *, agent: str | None) -> None:
+        """Add to the end; durable on return. Raises NotFound, NotAllowed."""
+        host, tree = self._library.place(doc_id)
+        await self._edit(host, doc_id, document_content.append(tree.view(doc_id).type, text), agent)
+
+    async def _edit(
+        self, host: SpaceHost, doc_id: DocId, change: document_content.Change, agent: str | None
+    ) -> None:
+        actor = await host.document(doc_id)
+        try:
+            actor.edit(change, agent=agent)
+            await host.flush()
+        finally:
+            host.document_closed(doc_id)
+
+    async def open_document(self, doc_id: DocId, subscriber: DocumentSubscriber) -> DocumentHandle:
+        """Open a document live. Raises NotFound, StorageFailure."""
+        host, _ = self._library.place(doc_id)
+        actor = await host.document(doc_id)
+        return actor.open(subscriber)
+
+    # ------------------------------------------------------------------ people
+
+    async def create_invitation(
+        self, space_id: SpaceId, *, role: Role, expires_in_s: int | None, max_uses: int
+    ) -> InvitationView:
+        """Issue a ticket. Raises NotFound, NotAllowed, UsageError."""
+        if self._library.host(space_id).role is not Role.OWNER:
+            raise NotAllowed("only an owner of the space can invite")
+        return await self._invitations.create(
+            space_id, role=role, expires_in_s=expires_in_s, max_uses=max_uses
+        )
+
+    def invitations(self, space_id: SpaceId) -> list[InvitationView]:
+        """Open invitations. Raises NotFound."""
+        return self._invitations.views(space_id)
+
+    async def revoke_invitation(self, space_id: SpaceId, op_id: OpId) -> None:
+        """Withdraw a ticket. Raises NotFound, NotAllowed."""
+        await self._invitations.revoke(space_id, op_id)
+
+    async def join(self, ticket: str) -> JoinView:
+        """Begin to join. Raises UsageError."""
+        return self._joins.start(ticket)
+
+    def join_status(self, join_id: str) -> JoinView:
+        """How far a join is. Raises NotFound."""
+        return self._joins.status(join_id)
+
+    async def cancel_join(self, join_id: str) -> None:
+        """Give a join up. Raises NotFound."""
+        await self._joins.cancel(join_id)
+
+
+def _join_host_port(address: str, port: str) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -1,0 +1,485 @@
+"""Finds the other devices of my spaces and keeps one connection to each (PROTOCOL §5, §6).
+
+Turns sightings and given addresses into dials (`core.protocol.dialer` decides when),
+answers the offers and pokes that arrive, and owns the live links. Signals and sightings
+come in as callbacks that only enqueue; one task works them off.
+
+Must not know documents, SQL or HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from sheaf.core.base.errors import ProtocolViolation, TransportFailure
+from sheaf.core.base.ids import DeviceId, LogId, RendezvousId, SpaceId
+from sheaf.core.base.machine import Entropy
+from sheaf.core.crypto.identity import DeviceCertificate
+from sheaf.core.protocol import effects as fx
+from sheaf.core.protocol.dialer import Dial, Dialer, Poke
+from sheaf.core.protocol.pairing import InviteKeys
+from sheaf.core.protocol.rendezvous import device_tag, invite_tag
+from sheaf.core.protocol.session import Session
+from sheaf.core.protocol.signaling import OpenedSignal, SignalKind, open_signal
+from sheaf.core.space.membership import Member
+from sheaf.node.connector import Connection, Connector, DialTarget
+from sheaf.node.driver import WakeTimer
+from sheaf.node.events import EventBus
+from sheaf.node.identity import LocalIdentity
+from sheaf.node.invitations import Invitations
+from sheaf.node.joins import Joins
+from sheaf.node.library import Library
+from sheaf.node.peer_link import PeerLink
+from sheaf.node.peer_views import peer_view
+from sheaf.node.space_host import SpaceHost
+from sheaf.node.views import PeerView
+from sheaf.ports import Announcement, Clock, Discovery, Sighting, Signaling, SignalRoute, Store
+from sheaf.task_set import TaskSet
+
+SIGNALS_WAITING_MAX: Final = 256
+"""More than that at once is a flood; the rest is dropped, honest peers try again."""
+ANSWERING_MAX: Final = 16
+STALE_SIGNAL_MS: Final = 10 * 60 * 1000
+
+logger = structlog.get_logger("sheaf.peers")
+
+
+@dataclass(frozen=True, slots=True)
+class _Signal:
+    rid: RendezvousId
+    sealed: bytes
+    route: SignalRoute
+
+
+class PeerManager:
+    """All connections of this device."""
+
+    def __init__(
+        self,
+        *,
+        identity: LocalIdentity,
+        library: Library,
+        invitations: Invitations,
+        connector: Connector,
+        signaling: Signaling,
+        discovery: Discovery,
+        static_addresses: tuple[str, ...],
+        store: Store,
+        clock: Clock,
+        entropy: Entropy,
+        events: EventBus,
+        tasks: TaskSet,
+    ) -> None:
+        self._identity = identity
+        self._library = library
+        self._invitations = invitations
+        self._connector = connector
+        self._signaling = signaling
+        self._discovery = discovery
+        self._static = static_addresses
+        self._store = store
+        self._clock = clock
+        self._entropy = entropy
+        self._events = events
+        self._tasks = tasks
+        self.joins: Joins | None = None
+        self._own = identity.device.device_id
+        self._dialer = Dialer(own=self._own, entropy=entropy, static_addresses=static_addresses)
+        self._timer = WakeTimer(clock=clock, on_wake=lambda now: self._dial_all(self._dialer.wake(now)))
+        self._links: dict[DeviceId, PeerLink] = {}
+        self._unnamed: set[PeerLink] = set()
+        self._sightings: dict[str, Sighting] = {}
+        self._last_seen: dict[DeviceId, int] = {}
+        self._signals: asyncio.Queue[_Signal] = asyncio.Queue(SIGNALS_WAITING_MAX)
+        self._address_hint = asyncio.Event()
+        self._answering = 0
+        self._refresh_due = asyncio.Event()
+        self._answer_rids: frozenset[RendezvousId] = frozenset()
+        self._counts = {"connections_made": 0.0, "connections_failed": 0.0, "signals_dropped": 0.0}
+        self._is_closing = False
+
+    # ------------------------------------------------------------------ life
+
+    async def start(self) -> None:
+        """Listen for signals, look around, announce."""
+        self._signaling.set_handler(self._signal_came)
+        self._connector.on_expecting = self._expecting
+        self._tasks.spawn(self._work_signals(), "signals")
+        self._tasks.spawn(self._keep_announced(), "announce")
+        await self._discovery.start(self._sighted)
+        self.refresh()
+
+    async def close(self) -> None:
+        """Say goodbye to everybody."""
+        self._is_closing = True
+        self._timer.cancel()
+        for link in [*self._links.values(), *self._unnamed]:
+            link.close("the daemon is stopping")
+
+    # ------------------------------------------------------------------ what is wanted
+
+    def space_changed(self, space_id: SpaceId) -> None:
+        """A space came, went, or its members changed."""
+        host = self._library.find(space_id)
+        for link in list(self._links.values()):
+            if host is None:
+                link.space_removed(space_id)
+            else:
+                link.space_added(space_id)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Members, epochs or invitations changed: listen, announce and dial accordingly."""
+        if self._is_closing:
+            return
+        self._subscribe()
+        self._refresh_due.set()
+        now = self._clock.now()
+        self._dial_all(self._dialer.set_wanted(frozenset(self._wanted()), now))
+        for sighting in list(self._sightings.values()):
+            self._match(sighting)
+        self._events.publish("peers_changed")
+
+    def _wanted(self) -> Iterator[DeviceId]:
+        for host in self._library.hosts():
+            for device_id in host.space.membership.devices():
+                if device_id != self._own:
+                    yield device_id
+
+    def _subscribe(self) -> None:
+        rids = [rid for host in self._library.hosts() for rid in host.space.rendezvous_ids(self._own)]
+        rids += [invitation.keys.rendezvous_id for invitation in self._invitations.open_invitations()]
+        self._signaling.subscribe([*rids, *self._answer_rids])
+
+    def _expecting(self, rids: frozenset[RendezvousId]) -> None:
+        self._answer_rids = rids
+        self._subscribe()
+
+    def _tags_for(self, nonce: bytes) -> list[bytes]:
+        tags = [
+            device_tag(keys.mdns_key, nonce, self._own)
+            for host in self._library.hosts()
+            for keys in host.space.recent_keys()
+        ]
+        tags += [invite_tag(i.keys.mdns_key, nonce) for i in self._invitations.open_invitations()]
+        return tags
+
+    async def _keep_announced(self) -> None:
+        while True:
+            await self._refresh_due.wait()
+            self._refresh_due.clear()
+            listening = self._signaling.listening
+            if listening is not None:
+                port = int(listening.rpartition(":")[2])
+                await self._discovery.announce(Announcement(port, self._tags_for))
+
+    # ------------------------------------------------------------------ sightings
+
+    def _sighted(self, sighting: Sighting) -> None:
+        if sighting.is_gone:
+            self._sightings.pop(sighting.instance, None)
+            return
+        self._sightings[sighting.instance] = sighting
+        self._address_hint.set()
+        self._match(sighting)
+
+    def _match(self, sighting: Sighting) -> None:
+        found: dict[DeviceId, None] = {}
+        for host in self._library.hosts():
+            for keys in host.space.recent_keys():
+                for device_id in host.space.membership.devices():
+                    if device_id != self._own and device_id not in found:
+                        tag = device_tag(keys.mdns_key, sighting.nonce, device_id)
+                        if tag in sighting.tags:
+                            found[device_id] = None
+        now = self._clock.now()
+        for device_id in found:
+            self._dial_all(self._dialer.sighted(device_id, sighting.addresses, now))
+
+    def invitation_addresses(self, keys: InviteKeys) -> Iterable[str]:
+        """Where an invitation is announced right now, and the addresses given by hand."""
+        for sighting in self._sightings.values():
+            if invite_tag(keys.mdns_key, sighting.nonce) in sighting.tags:
+                yield from sighting.addresses
+        yield from self._static
+
+    def address_hint(self) -> asyncio.Event:
+        """Set whenever something new was sighted."""
+        return self._address_hint
+
+    # ------------------------------------------------------------------ dialling
+
+    def _dial_all(self, actions: Iterable[Dial | Poke]) -> None:
+        for action in actions:
+            match action:
+                case Dial():
+                    self._tasks.spawn(self._dial(action.device_id, action.address), "dial")
+                case Poke():
+                    self._tasks.spawn(self._poke(action.device_id, action.address), "poke")
+        self._timer.arm(self._dialer.next_wake())
+
+    def _targets(self, device_id: DeviceId) -> Iterator[DialTarget]:
+        """How a device can be called, once for each space and epoch we share."""
+        for host in self._library.hosts():
+            known = host.space.membership.device(device_id)
+            if known is None:
+                continue
+            _, certificate = known
+            for rid in host.space.rendezvous_ids(device_id):
+                yield DialTarget(rid, certificate.kem, device_id)
+
+    async def _dial(self, device_id: DeviceId, address: str | None, route: SignalRoute | None = None) -> None:
+        failure = "it shares no space with us"
+        for target in self._targets(device_id):
+            try:
+                connection = await self._connector.dial(target, address=address, route=route)
+            except (TransportFailure, ProtocolViolation) as error:
+                failure = str(error)
+                if isinstance(error, TransportFailure) and "not there" in failure:
+                    continue  # it may answer under another space's rendezvous id
+                break
+            self.adopt_link(connection, expected=device_id)
+            return
+        self._failed(device_id, address, failure)
+
+    async def _poke(self, device_id: DeviceId, address: str | None) -> None:
+        assert address is not None
+        for target in self._targets(device_id):
+            try:
+                if await self._connector.poke(target, address=address, route=None):
+                    return
+            except TransportFailure as error:
+                self._failed(device_id, address, str(error))
+                return
+        self._failed(device_id, address, "not there")
+
+    def _failed(self, device_id: DeviceId, address: str | None, reason: str) -> None:
+        self._counts["connections_failed"] += 1
+        logger.info("could not connect", device=device_id.short, address=address, reason=reason)
+        self._dial_all(self._dialer.failed(device_id, address, self._clock.now()))
+
+    async def dial(self, target: DialTarget, address: str) -> Connection:
+        """One attempt at one address (for joins). Raises TransportFailure, ProtocolViolation."""
+        return await self._connector.dial(target, address=address, route=None)
+
+    # ------------------------------------------------------------------ signals
+
+    def _signal_came(self, rid: RendezvousId, sealed: bytes, route: SignalRoute) -> None:
+        try:
+            self._signals.put_nowait(_Signal(rid, sealed, route))
+        except asyncio.QueueFull:
+            self._counts["signals_dropped"] += 1
+
+    async def _work_signals(self) -> None:
+        while True:
+            signal = await self._signals.get()
+            if self._connector.take_answer(signal.rid, signal.sealed):
+                continue
+            try:
+                opened = self._open(signal)
+            except ProtocolViolation as error:
+                logger.info("signal dropped", reason=str(error), via=signal.route.label)
+                continue
+            if opened is not None:
+                self._act_on(opened, signal)
+
+    def _open(self, signal: _Signal) -> OpenedSignal | None:
+        invitation = self._invitations.by_rendezvous(signal.rid)
+        if invitation is not None:
+            return open_signal(signal.sealed, invitation.keys.open_box, signal.rid)
+        opened = open_signal(signal.sealed, self._identity.device.open_box, signal.rid)
+        if opened.body.to != self._own:
+            raise ProtocolViolation("meant for another device")
+        return opened
+
+    def _act_on(self, opened: OpenedSignal, signal: _Signal) -> None:
+        body = opened.body
+        if body.sender.device == self._own:
+            logger.warning("another machine uses this device's keys: was this profile copied?")
+            return
+        if abs(self._clock.wall_ms() - body.created_ms) > STALE_SIGNAL_MS:
+            logger.info("an old or postdated signal; clocks may differ", via=signal.route.label)
+        match body.kind:
+            case SignalKind.OFFER:
+                if self._answering >= ANSWERING_MAX:
+                    self._counts["signals_dropped"] += 1
+                    return
+                self._tasks.spawn(self._answer(opened, signal.route), "answer")
+            case SignalKind.POKE:
+                self._poked(body.sender, signal)
+            case SignalKind.BYE | SignalKind.ANSWER:
+                return
+
+    def _poked(self, sender: DeviceCertificate, signal: _Signal) -> None:
+        """Somebody wants us to offer: at an address if we know one, else along the route he came by.
+
+        Over the route only WebRTC can open (a tunnel needs an address). The device with the
+        smaller id knows none when only the other was given one by hand; then it asks back, and
+        the other, which has an address, offers after all.
+        """
+        device_id = sender.device
+        if device_id in self._links:
+            return
+        address = self._dialer.address_of(device_id) or signal.route.address
+        if address is not None:
+            self._tasks.spawn(self._dial(device_id, address), "dial")
+        else:
+            self._tasks.spawn(self._poke_back(device_id, signal.route), "poke back")
+
+    async def _poke_back(self, device_id: DeviceId, route: SignalRoute) -> None:
+        for target in self._targets(device_id):
+            with contextlib.suppress(TransportFailure):
+                await self._connector.poke(target, address=None, route=route)
+                return
+
+    async def _answer(self, opened: OpenedSignal, route: SignalRoute) -> None:
+        self._answering += 1
+        try:
+            connection = await self._connector.answer(opened, route)
+        except (TransportFailure, ProtocolViolation) as error:
+            logger.info("could not answer", via=route.label, reason=str(error))
+        else:
+            self.adopt_link(connection, expected=connection.peer)
+        finally:
+            self._answering -= 1
+
+    # ------------------------------------------------------------------ links (LinkOwner)
+
+    def adopt_link(self, connection: Connection, *, expected: DeviceId | None) -> PeerLink:
+        """Begin a session on a fresh connection."""
+        session = Session(
+            is_offerer=connection.is_offerer,
+            device=self._identity.device,
+            certificate=self._identity.certificate,
+            transcript=connection.transcript,
+            expected=expected,
+            spaces=self,
+            entropy=self._entropy,
+        )
+        link = PeerLink(
+            channel=connection.channel,
+            session=session,
+            transcript=connection.transcript,
+            owner=self,
+            store=self._store,
+            clock=self._clock,
+        )
+        self._unnamed.add(link)
+        self._tasks.spawn(link.run(), "peer link")
+        link.start(connection.first_frames)
+        return link
+
+    def link_authenticated(self, link: PeerLink) -> None:
+        """The other side proved who it is; an older connection to it gives way."""
+        device_id = link.device_id
+        assert device_id is not None
+        self._unnamed.discard(link)
+        older = self._links.get(device_id)
+        self._links[device_id] = link
+        self._counts["connections_made"] += 1
+        if older is not None:
+            older.close("replaced by a newer connection")
+        self._dial_all(self._dialer.connected(device_id, self._clock.now()))
+        logger.info("connected", device=device_id.short, path=link.channel.path.value)
+        self.link_changed(link)
+
+    def link_changed(self, link: PeerLink) -> None:
+        """Phase or progress moved."""
+        if link.device_id is not None:
+            self._last_seen[link.device_id] = self._clock.wall_ms()
+        if self.joins is not None:
+            self.joins.link_changed(link)
+        self._events.publish("peers_changed")
+
+    def link_closed(self, link: PeerLink, reason: str) -> None:
+        """A connection ended; the dialer decides when to try again."""
+        self._unnamed.discard(link)
+        if self.joins is not None:
+            self.joins.link_closed(link, reason)
+        device_id = link.device_id
+        if device_id is None or self._links.get(device_id) is not link:
+            return
+        del self._links[device_id]
+        logger.info("disconnected", device=device_id.short, reason=reason)
+        for host in self._library.hosts():
+            host.device_left(device_id)
+        if not self._is_closing:
+            self._dial_all(
+                self._dialer.closed(device_id, self._clock.now(), is_peer_fault=link.is_peer_fault)
+            )
+        self._events.publish("peers_changed")
+
+    def join_requested(self, link: PeerLink, effect: fx.JoinRequested) -> None:
+        """A holder of a ticket asks to come in; answered once the admission is durable."""
+        try:
+            ops = self._invitations.admit(effect.request, link.transcript)
+        except ProtocolViolation as error:
+            link.join_answer(effect.token, str(error))
+            return
+        host = self._library.host(effect.request.space_id)
+        host.after_commit(lambda: link.join_answer(effect.token, ops))
+
+    def join_accepted(self, link: PeerLink, effect: fx.JoinAccepted) -> None:
+        """An owner let us in."""
+        if self.joins is not None:
+            self.joins.accepted(link, effect)
+
+    def join_refused(self, link: PeerLink, reason: str) -> None:
+        """An owner did not let us in."""
+        if self.joins is not None:
+            self.joins.refused(link, reason)
+
+    def agreed(self, link: PeerLink, space_id: SpaceId, version: Mapping[LogId, int]) -> None:
+        """Both sides hold exactly this; it shortens the next greeting."""
+        host = self._library.find(space_id)
+        if host is not None and link.device_id is not None:
+            host.agree(link.device_id, version)
+
+    def host(self, space_id: SpaceId) -> SpaceHost | None:
+        """An open space, or None."""
+        return self._library.find(space_id)
+
+    # ------------------------------------------------------------------ SpaceDirectory
+
+    def space_ids(self) -> Iterable[SpaceId]:
+        """Every open space."""
+        return [host.space_id for host in self._library.hosts()]
+
+    def view(self, space_id: SpaceId) -> SpaceHost | None:
+        """What sessions may know of a space."""
+        return self._library.find(space_id)
+
+    # ------------------------------------------------------------------ for people
+
+    def online_devices(self) -> frozenset[DeviceId]:
+        """Devices with a live connection."""
+        return frozenset(self._links)
+
+    def views(self) -> list[PeerView]:
+        """Every other device in my spaces, connected ones first."""
+        people: dict[DeviceId, tuple[Member, DeviceCertificate]] = {}
+        for host in self._library.hosts():
+            people.update(host.space.membership.devices())
+        people.pop(self._own, None)
+        views = [
+            peer_view(
+                member,
+                certificate,
+                link=self._links.get(device_id),
+                hosts=[h for h in self._library.hosts() if h.is_member(device_id)],
+                last_seen_ms=self._last_seen.get(device_id),
+                is_dialling=self._dialer.is_dialling(device_id),
+            )
+            for device_id, (member, certificate) in people.items()
+        ]
+        return sorted(views, key=lambda view: (view.path is None, view.user_name.casefold(), view.device_id))
+
+    def metrics(self) -> dict[str, float]:
+        """For /metrics."""
+        return {"peers_connected": float(len(self._links)), **self._counts}

@@ -1,0 +1,57 @@
+"""Describes a peer for people: connected how, how far behind (PROTOCOL §5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sheaf.core.crypto.identity import DeviceCertificate
+from sheaf.core.protocol.effects import Phase
+from sheaf.core.space.membership import Member
+from sheaf.node.peer_link import PeerLink, SpaceProgress
+from sheaf.node.space_host import SpaceHost
+from sheaf.node.views import PeerSpaceView, PeerState, PeerView
+
+
+def peer_view(
+    member: Member,
+    certificate: DeviceCertificate,
+    *,
+    link: PeerLink | None,
+    hosts: Sequence[SpaceHost],
+    last_seen_ms: int | None,
+    is_dialling: bool,
+) -> PeerView:
+    """One device as people see it; `hosts` are the spaces we share with it."""
+    return PeerView(
+        device_id=certificate.device,
+        user_id=member.user_id,
+        user_name=member.name,
+        device_name=certificate.name,
+        state=_state(link, is_dialling),
+        path=None if link is None else link.channel.path.value,
+        description=None if link is None else link.channel.description,
+        rtt_ms=None if link is None else link.rtt_ms,
+        spaces=tuple(_space(host, certificate, link) for host in hosts),
+        last_seen_ms=last_seen_ms,
+    )
+
+
+def _state(link: PeerLink | None, is_dialling: bool) -> PeerState:
+    if link is None:
+        return PeerState.CONNECTING if is_dialling else PeerState.OFFLINE
+    phases = [progress.phase for progress in link.spaces.values()]
+    if phases and all(phase is Phase.LIVE for phase in phases):
+        return PeerState.LIVE
+    return PeerState.SYNCING
+
+
+def _space(host: SpaceHost, certificate: DeviceCertificate, link: PeerLink | None) -> PeerSpaceView:
+    progress = SpaceProgress() if link is None else link.spaces.get(host.space_id, SpaceProgress())
+    known = progress.peer_has or dict(host.agreed_version(certificate.device) or {})
+    behind = sum(max(0, next_seq - known.get(log_id, 1)) for log_id, next_seq in host.durable.items())
+    return PeerSpaceView(
+        space_id=host.space_id,
+        behind=behind + host.unsent_count,
+        done_bytes=progress.done_bytes,
+        total_bytes=progress.total_bytes,
+    )

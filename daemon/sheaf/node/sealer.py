@@ -1,0 +1,101 @@
+"""Seals local edits into envelopes, late (PROTOCOL §3 "Sealing").
+
+Edits wait here, durable as `pending` rows, until somebody could receive them. Then
+everything that waits is merged per document and sealed in one go, in the same
+transaction as the newest edit. While a transaction is in flight the next edits gather,
+so a burst becomes few envelopes and a lone keystroke is never held back (decision 0040).
+
+Must not know peers or sockets; the space's host says whether anybody is listening.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from sheaf.core.base.errors import UpdateRefused
+from sheaf.core.base.ids import DocId, SpaceId
+from sheaf.core.crdt.replica import merge_updates
+from sheaf.core.space.log_writer import LogWriter
+from sheaf.core.space.payload import PayloadItem, PayloadKind
+from sheaf.core.space.run import IngestedEnvelope
+from sheaf.node.unit_of_work import UnitOfWork
+from sheaf.ports import EnvelopeRow, LogRow, PendingRow
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    row: PendingRow
+    is_stored: bool
+
+
+class Sealer:
+    """The local edits of one space that are in no envelope yet."""
+
+    def __init__(self, *, space_id: SpaceId, writer: LogWriter, restored: Sequence[PendingRow]) -> None:
+        self._space_id = space_id
+        self._writer = writer
+        self._waiting: list[_Waiting] = [_Waiting(row, True) for row in restored]
+
+    @property
+    def waiting_count(self) -> int:
+        """Local edits no peer can have yet."""
+        return len(self._waiting)
+
+    def add(self, row: PendingRow) -> None:
+        """A new local edit; it reaches the disk with the unit being filled."""
+        self._waiting.append(_Waiting(row, False))
+
+    def waiting_of(self, doc_id: DocId) -> list[bytes]:
+        """The waiting updates of one document, oldest first."""
+        return [waiting.row.update for waiting in self._waiting if waiting.row.doc_id == doc_id]
+
+    def store_into(self, unit: UnitOfWork) -> None:
+        """Nobody listens: keep what is new as pending rows."""
+        unit.batch.pending.extend(waiting.row for waiting in self._waiting if not waiting.is_stored)
+        self._waiting = [
+            waiting if waiting.is_stored else _Waiting(waiting.row, True) for waiting in self._waiting
+        ]
+
+    def seal_into(self, unit: UnitOfWork) -> list[IngestedEnvelope]:
+        """Somebody listens: turn everything that waits into envelopes of this unit."""
+        if not self._waiting:
+            return []
+        waiting, self._waiting = self._waiting, []
+        sealed: list[IngestedEnvelope] = []
+        for agent, group in groupby(waiting, key=lambda entry: entry.row.agent):
+            rows = [entry.row for entry in group]
+            result = self._writer.seal(_items(rows), hlc_ms=rows[-1].hlc_ms, agent=agent)
+            sealed.extend(result.envelopes)
+            unit.batch.logs.extend(
+                LogRow(self._space_id, state.log_id, state.genesis, state.next_seq, state.state)
+                for state in result.log_states
+            )
+        unit.batch.envelopes.extend(self._row(envelope) for envelope in sealed)
+        unit.batch.pending_done.extend(entry.row.pending_id for entry in waiting if entry.is_stored)
+        return sealed
+
+    def _row(self, envelope: IngestedEnvelope) -> EnvelopeRow:
+        return EnvelopeRow(
+            self._space_id,
+            envelope.log_id,
+            envelope.seq,
+            envelope.env_id,
+            envelope.raw,
+            envelope.documents,
+        )
+
+
+def _items(rows: Sequence[PendingRow]) -> list[PayloadItem]:
+    by_document: dict[DocId, list[bytes]] = {}
+    for row in rows:
+        by_document.setdefault(row.doc_id, []).append(row.update)
+    items: list[PayloadItem] = []
+    for doc_id, updates in by_document.items():
+        try:
+            merged = [merge_updates(updates)]
+        except UpdateRefused:  # a hole between two of them is no error: they go as they are
+            merged = updates
+        items.extend(PayloadItem(doc_id, PayloadKind.UPDATE, update) for update in merged)
+    return items

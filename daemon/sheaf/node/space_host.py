@@ -1,0 +1,518 @@
+"""One space while the daemon runs: the in-memory truth, and the path to disk and to peers.
+
+Everything that happens to a space meets here: local edits from documents, runs and control
+ops from peers. Memory changes first and synchronously; the rows go into the open unit of
+work; tabs and peers hear of it after the commit (PROTOCOL §0.7, §3, §10).
+
+Must not know sockets, SQL or HTTP. Invariants:
+1. `durable` (what we tell peers we have) moves only after a commit.
+2. No await between reading the space's state, deciding and writing the unit.
+3. Bytes of others reach a replica only after `inspect_update` and the claim check.
+4. After a failed commit this object is dead: `on_failure` makes a new one from the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from sheaf.core.base.errors import StorageFailure, UpdateRefused
+from sheaf.core.base.ids import INDEX_DOC_ID, DeviceId, DocId, EpochId, LogId, OpId, SpaceId
+from sheaf.core.base.machine import Entropy
+from sheaf.core.crdt.inspector import UpdateSummary, inspect_update
+from sheaf.core.crdt.replica import Replica, ReplicaPoisoned
+from sheaf.core.crypto.identity import DeviceCertificate, DeviceKeys
+from sheaf.core.space.log_writer import LogWriter
+from sheaf.core.space.payload import PayloadKind
+from sheaf.core.space.roles import Role
+from sheaf.core.space.run import IngestedEnvelope, IngestResult, LogState, Run
+from sheaf.core.space.space import OpsResult, Space
+from sheaf.node.document_actor import Delivery, DocumentActor
+from sheaf.node.document_loading import decode_covers, encode_covers, load_replica, snapshot_row
+from sheaf.node.events import EventBus
+from sheaf.node.sealer import Sealer
+from sheaf.node.unit_of_work import Committer, UnitOfWork
+from sheaf.node.views import CloseCode
+from sheaf.ports import (
+    ClientClaimRow,
+    Clock,
+    EnvelopeRow,
+    EpochSecretRow,
+    InvitationRow,
+    LogRow,
+    OpRow,
+    PeerRow,
+    PendingRow,
+    QuarantineRow,
+    SnapshotRow,
+    Store,
+    TouchedRow,
+    WriteBatch,
+)
+
+logger = structlog.get_logger("sheaf.space")
+
+SNAPSHOT_EVERY_EDITS = 500
+"""A document with this many edits since its last snapshot gets a new one when it is closed."""
+
+
+class SpaceListener(Protocol):
+    """A live peer connection, as a space sees it."""
+
+    def wants(self, space_id: SpaceId) -> bool:
+        """Whether the peer takes new envelopes of this space now."""
+        ...
+
+    def committed(self, space_id: SpaceId, runs: Sequence[Run]) -> None: ...
+    def ops_changed(self, space_id: SpaceId) -> None: ...
+    def send_presence(self, space_id: SpaceId, doc_id: DocId, data: bytes) -> None: ...
+    def close(self, reason: str) -> None: ...
+
+
+@dataclass(slots=True)
+class RestoredSpace:
+    """What the store held of a space at start."""
+
+    space: Space
+    durable: dict[LogId, int]
+    claims: dict[int, DeviceId]
+    pending: Sequence[PendingRow]
+    touched: dict[DocId, int]
+    agreed: dict[DeviceId, bytes]
+    """By device, the version vector (`encode_covers`) both sides agreed on last."""
+
+
+class SpaceHost:
+    """One space, running. Made by `Library`, which also runs `run`."""
+
+    def __init__(
+        self,
+        *,
+        restored: RestoredSpace,
+        device: DeviceKeys,
+        certificate: DeviceCertificate,
+        store: Store,
+        clock: Clock,
+        entropy: Entropy,
+        events: EventBus,
+        next_pending_id: Callable[[], int],
+        on_failure: Callable[[SpaceId, StorageFailure], None],
+        on_membership: Callable[[SpaceId], None],
+    ) -> None:
+        self.space = restored.space
+        self.space_id = restored.space.space_id
+        self.durable = restored.durable
+        self.touched = restored.touched
+        self._claims = restored.claims
+        self._agreed = restored.agreed
+        self._device = device
+        self._store = store
+        self._clock = clock
+        self._entropy = entropy
+        self._events = events
+        self._next_pending_id = next_pending_id
+        self._on_failure = on_failure
+        self._on_membership = on_membership
+        writer = LogWriter(self.space, device, certificate, entropy=entropy)
+        self._sealer = Sealer(space_id=self.space_id, writer=writer, restored=restored.pending)
+        self._committer = Committer(store=store, prepare=self._prepare, on_failure=self._failed)
+        self._actors: dict[DocId, DocumentActor] = {}
+        self._listeners: list[SpaceListener] = []
+        self._fresh: list[IngestedEnvelope] = []
+        self.index_changed: Callable[[], None] = _nothing
+        """Called when the index document changed (before it is durable)."""
+        self.reopen_wanted: Callable[[], None] = _nothing
+        """Called when stored envelopes may be readable now; the owner runs `reopen`."""
+
+    # ------------------------------------------------------------------ life
+
+    async def run(self) -> None:
+        """Commit for ever. Cancel to stop, after `flush`."""
+        await self._committer.run()
+
+    async def flush(self) -> None:
+        """Wait until everything so far is durable. Raises StorageFailure."""
+        await self._committer.flush()
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        """Let every open document go."""
+        for actor in tuple(self._actors.values()):
+            actor.close_all(code, reason)
+
+    def _failed(self, failure: StorageFailure) -> None:
+        self.close(CloseCode.STORAGE_FAILED, str(failure))
+        self._on_failure(self.space_id, failure)
+
+    # ------------------------------------------------------------------ who is who
+
+    @property
+    def role(self) -> Role | None:
+        """This device's role; None when it is no member (any more)."""
+        return self.space.membership.role_of(self._device.device_id)
+
+    def can_write(self) -> bool:
+        """Whether local edits are taken."""
+        return self.space.can_write(self._device.device_id)
+
+    @property
+    def open_count(self) -> int:
+        """Documents in memory."""
+        return len(self._actors)
+
+    @property
+    def tab_count(self) -> int:
+        """Tabs that have a document open."""
+        return sum(actor.tab_count for actor in self._actors.values())
+
+    @property
+    def unsent_count(self) -> int:
+        """Local edits no peer can have yet, because nobody was there."""
+        return self._sealer.waiting_count
+
+    def add_listener(self, listener: SpaceListener) -> None:
+        """A peer takes part in this space from now on; what waits is sealed for it."""
+        if listener not in self._listeners:
+            self._listeners.append(listener)
+        if self._sealer.waiting_count:
+            self.seal_soon()
+
+    def seal_soon(self) -> None:
+        """Let waiting edits be sealed with the next unit, which is now."""
+        self._committer.unit.done.append(_nothing)
+
+    def remove_listener(self, listener: SpaceListener) -> None:
+        """The peer is gone."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+
+    def device_left(self, device_id: DeviceId) -> None:
+        """Nobody types on that device any more, as far as we can see."""
+        for actor in self._actors.values():
+            actor.device_left(device_id)
+
+    # ------------------------------------------------------------------ documents
+
+    async def document(self, doc_id: DocId) -> DocumentActor:
+        """The document, loaded. Raises StorageFailure."""
+        actor = self._actors.get(doc_id)
+        if actor is not None:
+            await actor.loaded()
+            return actor
+        actor = DocumentActor(doc_id=doc_id, host=self, clock=self._clock, entropy=self._entropy)
+        self._actors[doc_id] = actor
+        try:
+            await self._committer.flush()
+            loaded = await load_replica(
+                store=self._store, space=self.space, doc_id=doc_id, entropy=self._entropy
+            )
+        except StorageFailure as failure:
+            self._actors.pop(doc_id, None)
+            actor.fail_loading(failure)
+            raise
+        for log_id, seq, env_id, reason in loaded.refused:
+            self._unit_batch().quarantine.append(QuarantineRow(self.space_id, log_id, seq, env_id, reason))
+        for update in self._sealer.waiting_of(doc_id):
+            loaded.replica.apply(update)
+        actor.edits_since_snapshot = loaded.edits
+        actor.finish_loading(loaded.replica)
+        return actor
+
+    def open_document(self, doc_id: DocId) -> DocumentActor | None:
+        """The document if it is in memory and loaded."""
+        actor = self._actors.get(doc_id)
+        return actor if actor is not None and actor.is_loaded else None
+
+    def document_closed(self, doc_id: DocId) -> None:
+        """The last tab left: keep a snapshot if it saves reading, and free the memory."""
+        actor = self._actors.get(doc_id)
+        if actor is None or not actor.is_loaded or not actor.is_idle or doc_id == INDEX_DOC_ID:
+            return
+        if actor.edits_since_snapshot >= SNAPSHOT_EVERY_EDITS:
+            self.write_snapshot(actor)
+        del self._actors[doc_id]
+
+    def write_snapshot(self, actor: DocumentActor) -> None:
+        """Store the document's present state, so that opening it reads little."""
+        row = snapshot_row(self.space, actor.doc_id, actor.replica)
+        self._unit_batch().snapshots.append(row)
+        actor.edits_since_snapshot = 0
+
+    def poisoned(self, doc_id: DocId, error: ReplicaPoisoned) -> None:
+        """Native code failed: forget the replica; the next opening rebuilds it from the logs."""
+        actor = self._actors.pop(doc_id, None)
+        if actor is not None:
+            actor.close_all(CloseCode.STORAGE_FAILED, str(error))
+        self._unit_batch().snapshots.append(SnapshotRow(self.space_id, doc_id, b"\x00\x00", b"\x80", 0))
+
+    # ------------------------------------------------------------------ local edits
+
+    def check_claims(self, summary: UpdateSummary, replica: Replica) -> None:
+        """A tab may not add to what another device wrote (PROTOCOL §3, clock suppression)."""
+        self._require_unclaimed(summary, self._device.device_id, replica)
+
+    def local_edit(
+        self, doc_id: DocId, update: bytes, summary: UpdateSummary | None, agent: str | None
+    ) -> None:
+        """Queue an effective local update for the next commit."""
+        unit = self._committer.unit
+        now_ms = self._clock.wall_ms()
+        if summary is None:
+            summary = inspect_update(update)
+        self._claim(summary, self._device.device_id, unit.batch)
+        self._sealer.add(PendingRow(self._next_pending_id(), self.space_id, doc_id, update, now_ms, agent))
+        self._touch(doc_id, now_ms, unit.batch)
+        if doc_id == INDEX_DOC_ID:
+            self.index_changed()
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """See `Committer.after_commit`."""
+        self._committer.after_commit(callback)
+
+    def share_presence(self, doc_id: DocId, data: bytes) -> None:
+        """Send local presence to every live peer."""
+        for listener in tuple(self._listeners):
+            listener.send_presence(self.space_id, doc_id, data)
+
+    def presence_of(self) -> Iterable[tuple[DocId, bytes]]:
+        """All local presence, for a peer that has just become live."""
+        for doc_id, actor in self._actors.items():
+            states = actor.local_presence_states()
+            if states is not None:
+                yield doc_id, states
+
+    def remote_presence(self, device_id: DeviceId, doc_id: DocId, data: bytes) -> None:
+        """Presence from a peer, for a document that may be open here."""
+        actor = self.open_document(doc_id)
+        if actor is not None:
+            actor.remote_presence(device_id, data)
+
+    # ------------------------------------------------------------------ from peers
+
+    def ingest(self, run: Run, done: Callable[[IngestResult], None]) -> None:
+        """Take in a run; `done` is called with the outcome once it is durable."""
+        unit = self._committer.unit
+        result = self.space.ingest_run(run)
+        self._take(result, unit.batch)
+        self._committer.after_commit(lambda: done(result))
+
+    def _take(self, result: IngestResult, batch: WriteBatch) -> None:
+        """Everything an ingest came to goes into one unit."""
+        self._add_logs(result.log_states, batch)
+        batch.envelopes.extend(self._row(envelope) for envelope in result.accepted)
+        batch.opened.extend(self._row(envelope) for envelope in result.opened)
+        for envelope in result.released:
+            self._deliver(envelope, batch)
+        self._fresh.extend(result.accepted)
+        for fork in result.forks:
+            logger.error("a log was forked by its author", log=fork.log_id.short, seq=fork.seq)
+            self._events.publish("fork_found", space_id=self.space_id.text)
+        if result.reopen:
+            self.reopen_wanted()
+
+    def add_ops(self, raws: Sequence[bytes], done: Callable[[OpsResult], None] | None = None) -> OpsResult:
+        """Take in control ops (own or others'); peers hear of them once they are durable."""
+        unit = self._committer.unit
+        result = self.space.add_ops(raws)
+        unit.batch.ops.extend(OpRow(self.space_id, op.op_id, op.raw) for op in result.added)
+        learned = self.space.open_keyboxes(self._device) if result.added else []
+        unit.batch.epoch_secrets.extend(
+            EpochSecretRow(self.space_id, epoch_id, secret) for epoch_id, secret in learned
+        )
+        changed = bool(result.added)
+        if changed:
+            self._take(self.space.retry_held(), unit.batch)
+        self._committer.after_commit(lambda: self._ops_durable(changed=changed, reopen=bool(learned)))
+        if done is not None:
+            self._committer.after_commit(lambda: done(result))
+        return result
+
+    def add_invitation(self, row: InvitationRow) -> None:
+        """Keep an invitation's secret with the next commit."""
+        self._unit_batch().invitations.append(row)
+
+    def add_secret(self, epoch_id: EpochId, secret: bytes) -> None:
+        """Remember an epoch secret made here."""
+        self.space.add_secret(epoch_id, secret)
+        self._unit_batch().epoch_secrets.append(EpochSecretRow(self.space_id, epoch_id, secret))
+
+    async def reopen(self) -> None:
+        """Open envelopes that were stored before their epoch secret, or what they build on, came.
+
+        Raises:
+            StorageFailure: they cannot be read now.
+        """
+        await self._committer.flush()
+        rows = await self._store.unopened(self.space_id)
+        if rows:
+            unit = self._committer.unit
+            self._take(self.space.reopen_sealed((row.log_id, row.seq, row.raw) for row in rows), unit.batch)
+
+    def _ops_durable(self, *, changed: bool, reopen: bool) -> None:
+        if not changed:
+            return
+        self._on_membership(self.space_id)
+        self._events.publish("members_changed", space_id=self.space_id.text)
+        self._events.publish("spaces_changed")
+        for listener in tuple(self._listeners):
+            listener.ops_changed(self.space_id)
+        if reopen:
+            self.reopen_wanted()
+
+    # ------------------------------------------------------------------ inside
+
+    def _prepare(self, unit: UnitOfWork) -> None:
+        """Just before a commit: seal for whoever listens, else keep edits as pending rows."""
+        if self.can_write() and any(listener.wants(self.space_id) for listener in self._listeners):
+            self._fresh.extend(self._sealer.seal_into(unit))
+        else:
+            self._sealer.store_into(unit)
+        if self._fresh:
+            fresh, self._fresh = self._fresh, []
+            unit.done.insert(0, lambda: self._committed(fresh))
+
+    def _committed(self, fresh: Sequence[IngestedEnvelope]) -> None:
+        for envelope in fresh:
+            self.durable[envelope.log_id] = max(self.durable.get(envelope.log_id, 1), envelope.seq + 1)
+        runs = self._runs(fresh)
+        for listener in tuple(self._listeners):
+            listener.committed(self.space_id, runs)
+
+    def _runs(self, fresh: Sequence[IngestedEnvelope]) -> list[Run]:
+        by_log: dict[LogId, list[IngestedEnvelope]] = {}
+        for envelope in fresh:
+            by_log.setdefault(envelope.log_id, []).append(envelope)
+        return [
+            Run(
+                log_id=log_id,
+                first_seq=envelopes[0].seq,
+                genesis=self.genesis_of(log_id) if envelopes[0].seq == 1 else None,
+                envelopes=tuple(envelope.raw for envelope in envelopes),
+            )
+            for log_id, envelopes in by_log.items()
+        ]
+
+    def _deliver(self, envelope: IngestedEnvelope, batch: WriteBatch) -> None:
+        for item in envelope.items or ():
+            if item.kind is not PayloadKind.UPDATE:
+                continue
+            try:
+                summary = inspect_update(item.data)
+                self._require_unclaimed(summary, envelope.device_id, None)
+            except UpdateRefused as error:
+                self._quarantine(envelope, str(error))
+                continue
+            self._claim(summary, envelope.device_id, batch)
+            self._touch(item.doc_id, envelope.hlc_ms, batch)
+            actor = self._actors.get(item.doc_id)
+            if actor is not None:
+                actor.deliver(Delivery(item.data, summary, self._refuser(envelope)))
+            if item.doc_id == INDEX_DOC_ID:
+                self.index_changed()
+
+    def _refuser(self, envelope: IngestedEnvelope) -> Callable[[UpdateRefused], None]:
+        return lambda error: self._quarantine(envelope, str(error))
+
+    def _quarantine(self, envelope: IngestedEnvelope, reason: str) -> None:
+        self._unit_batch().quarantine.append(
+            QuarantineRow(self.space_id, envelope.log_id, envelope.seq, envelope.env_id, reason)
+        )
+        self._events.publish("quarantined", space_id=self.space_id.text, user_id=envelope.user_id.text)
+
+    def _row(self, envelope: IngestedEnvelope) -> EnvelopeRow:
+        return EnvelopeRow(
+            self.space_id,
+            envelope.log_id,
+            envelope.seq,
+            envelope.env_id,
+            envelope.raw,
+            envelope.documents,
+            is_opened=envelope.items is not None,
+        )
+
+    def _add_logs(self, states: Iterable[LogState], batch: WriteBatch) -> None:
+        batch.logs.extend(
+            LogRow(self.space_id, state.log_id, state.genesis, state.next_seq, state.state)
+            for state in states
+        )
+
+    def _unit_batch(self) -> WriteBatch:
+        return self._committer.unit.batch
+
+    def _require_unclaimed(
+        self, summary: UpdateSummary, device_id: DeviceId, replica: Replica | None
+    ) -> None:
+        for client_id, span in summary.clients.items():
+            owner = self._claims.get(client_id, device_id)
+            if owner == device_id:
+                continue
+            if replica is not None and span.end <= replica.clock_of(client_id):
+                continue  # nothing new under that name
+            raise UpdateRefused("the update writes in the name of another device")
+
+    def _claim(self, summary: UpdateSummary, device_id: DeviceId, batch: WriteBatch) -> None:
+        for client_id in summary.clients:
+            if client_id not in self._claims:
+                self._claims[client_id] = device_id
+                batch.claims.append(ClientClaimRow(self.space_id, client_id, device_id))
+
+    def _touch(self, doc_id: DocId, now_ms: int, batch: WriteBatch) -> None:
+        if now_ms > self.touched.get(doc_id, 0):
+            self.touched[doc_id] = now_ms
+        batch.touched.append(TouchedRow(self.space_id, doc_id, self.touched[doc_id]))
+
+    # ------------------------------------------------------------------ for sessions (SpaceView)
+
+    def control_heads(self) -> Sequence[OpId]:
+        """Heads of the control plane."""
+        return self.space.control.heads()
+
+    def ops_missing_for(self, heads: Iterable[OpId]) -> Sequence[bytes]:
+        """Ops a peer with these heads lacks, parents first."""
+        return self.space.control.missing_for(heads)
+
+    def knows_ops(self, ids: Iterable[OpId]) -> Iterable[OpId]:
+        """Those of `ids` that are here."""
+        return [op_id for op_id in ids if op_id in self.space.control]
+
+    def agreed_version(self, device_id: DeviceId) -> Mapping[LogId, int] | None:
+        """What this device and we both had when we last agreed; shortens the next greeting."""
+        stored = self._agreed.get(device_id)
+        return None if stored is None else decode_covers(stored)
+
+    def agree(self, device_id: DeviceId, version: Mapping[LogId, int]) -> None:
+        """Remember what both sides have; losing it only makes the next greeting longer."""
+        encoded = encode_covers(dict(version))
+        if self._agreed.get(device_id) == encoded:
+            return
+        self._agreed[device_id] = encoded
+        self._unit_batch().peers.append(PeerRow(self.space_id, device_id, encoded, (), self._clock.wall_ms()))
+
+    def is_member(self, device_id: DeviceId) -> bool:
+        """Whether the device belongs to an active member."""
+        return self.space.membership.is_active(device_id)
+
+    def role_of(self, device_id: DeviceId) -> Role | None:
+        """Role of the user whose device it is."""
+        return self.space.membership.role_of(device_id)
+
+    def durable_version(self) -> Mapping[LogId, int]:
+        """By log, the first seq that is not on this disk."""
+        return self.durable
+
+    def psi_key(self) -> bytes | None:
+        """Tests 'do we share this space' after authentication; None before the first secret came."""
+        keys = self.space.first_keys()
+        return None if keys is None else keys.psi_key
+
+    def genesis_of(self, log_id: LogId) -> bytes:
+        """The signed genesis of a known log."""
+        head = self.space.logs.get(log_id)
+        assert head is not None, "asked for a log that is not in the version vector"
+        return head.genesis
+
+
+def _nothing() -> None:
+    return None

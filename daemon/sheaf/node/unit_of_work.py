@@ -1,0 +1,132 @@
+"""The one way anything of a space becomes durable: units of work, committed in order.
+
+Whoever changes the in-memory space adds rows to the *open* unit and says what to do
+once it is durable. While one unit is being committed the next one fills, so under load
+many edits share one fsync and none waits for a timer. Nothing is announced (to a tab,
+to a peer, to the screen) before its unit is on disk.
+
+Invariants:
+1. Units are committed in the order they were opened, one at a time.
+2. `done` callbacks run after the commit, in the order they were added, on the event loop.
+3. After a failed commit no later unit is committed: the owner throws its memory away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sheaf.core.base.errors import StorageFailure
+from sheaf.ports import Store, WriteBatch
+
+Callback = Callable[[], None]
+
+
+@dataclass(slots=True)
+class UnitOfWork:
+    """Rows to write together, and what to do afterwards."""
+
+    batch: WriteBatch = field(default_factory=WriteBatch)
+    done: list[Callback] = field(default_factory=list)
+    waiters: list[asyncio.Future[None]] = field(default_factory=list)
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing to write and nobody to tell."""
+        return not self.done and not self.waiters and self.batch.is_empty
+
+
+class Committer:
+    """Commits the units of one space.
+
+    Args:
+        store: where to.
+        prepare: called with each unit just before it is committed, to add what is best
+            decided late (sealing).
+        on_failure: told once when a commit failed; the committer has stopped then.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        prepare: Callable[[UnitOfWork], None],
+        on_failure: Callable[[StorageFailure], None],
+    ) -> None:
+        self._store = store
+        self._prepare = prepare
+        self._on_failure = on_failure
+        self._open = UnitOfWork()
+        self._in_flight: UnitOfWork | None = None
+        self._wakeup = asyncio.Event()
+        self._failure: StorageFailure | None = None
+
+    @property
+    def unit(self) -> UnitOfWork:
+        """The open unit; it will be committed soon.
+
+        Raises:
+            StorageFailure: an earlier commit failed.
+        """
+        if self._failure is not None:
+            raise self._failure
+        self._wakeup.set()
+        return self._open
+
+    def after_commit(self, callback: Callback) -> None:
+        """Run `callback` when everything added so far is durable (at once if it already is)."""
+        if self._failure is not None:
+            return
+        if not self._open.is_empty:
+            self._open.done.append(callback)
+        elif self._in_flight is not None:
+            self._in_flight.done.append(callback)
+        else:
+            callback()
+
+    async def flush(self) -> None:
+        """Wait until everything added so far is durable.
+
+        Raises:
+            StorageFailure: it never will be.
+        """
+        if self._failure is not None:
+            raise self._failure
+        target = self._open if not self._open.is_empty else self._in_flight
+        if target is None:
+            return
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        target.waiters.append(waiter)
+        self._wakeup.set()
+        await waiter
+
+    async def run(self) -> None:
+        """Commit units for ever; ends when a commit failed. Cancel to stop (flush first)."""
+        while self._failure is None:
+            await self._wakeup.wait()
+            self._wakeup.clear()
+            self._prepare(self._open)
+            if self._open.is_empty:
+                continue
+            unit, self._open = self._open, UnitOfWork()
+            self._in_flight = unit
+            await self._commit(unit)
+            self._in_flight = None
+
+    async def _commit(self, unit: UnitOfWork) -> None:
+        try:
+            if not unit.batch.is_empty:
+                await self._store.commit(unit.batch)
+        except StorageFailure as failure:
+            self._failure = failure
+            for waiter in unit.waiters + self._open.waiters:
+                if not waiter.done():
+                    waiter.set_exception(failure)
+            self._on_failure(failure)
+            return
+        for callback in unit.done:
+            callback()
+        for waiter in unit.waiters:
+            if not waiter.done():
+                waiter.set_result(None)
