@@ -1,14 +1,16 @@
-"""Decides when to call whom (PROTOCOL §5 "smaller device id offers", §6).
+"""When to call whom, and where (PROTOCOL §5 "one peer connection per device pair", §6).
 
-Told which devices are wanted, where they were seen, and how attempts ended; says `Dial`
-(we offer, our id is the smaller) or `Poke` (ask the other to offer). One attempt per device
-at a time, jittered exponential backoff per device, at once when something new is learnt.
-Knows no sockets and no keys.
+Pure: told which devices are wanted, where they were seen, and what became of calls; says which
+call to make next. Knows no keys, spaces or sockets.
 
 Invariants:
-1. A device that is connected or being dialled is not dialled again.
-2. Between attempts to one device without new knowledge lie 0.5 s × 1.5^n, at most 60 s, ± 25 %.
-3. At most `ADDRESSES_MAX` addresses are kept for a device, newest first.
+1. Of two devices the one with the smaller id dials; the other pokes, which asks to be dialled.
+2. One connection per device: nothing is started towards a device that is connected or being
+   dialled; when two sessions come up all the same, `keeps_newcomer` decides alike on both sides.
+3. Failures back off with jitter (0.5 s on a freshly seen LAN address, else 1 s, × 1.5 up to 60 s);
+   a new sighting of an address makes the next try immediate, but no address more often than
+   every `REDIAL_MIN_S`.
+4. At most `DIALS_MAX` calls are under way and `DEVICES_MAX` devices remembered.
 """
 
 from __future__ import annotations
@@ -20,168 +22,216 @@ from typing import Final
 from sheaf.core.base.ids import DeviceId
 from sheaf.core.base.machine import Entropy, Seconds
 
-BACKOFF_FIRST_S: Final = 0.5
+BACKOFF_FIRST_S: Final = 1.0
+BACKOFF_LAN_FIRST_S: Final = 0.5
 BACKOFF_FACTOR: Final = 1.5
 BACKOFF_MAX_S: Final = 60.0
-ATTEMPT_S_MAX: Final = 30.0
-"""An attempt whose end nobody reported is over after this."""
+REDIAL_MIN_S: Final = 0.25
 POKE_PATIENCE_S: Final = 3.0
-"""After a poke the other side gets this long to call."""
-FAULT_PENALTY_S: Final = 30.0
+"""How long a poke may stay unanswered before it counts as failed."""
+DIALS_MAX: Final = 8
+DEVICES_MAX: Final = 1024
 ADDRESSES_MAX: Final = 8
+"""Per device; the one seen longest ago is forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """Offer to this device at this address."""
+    """Offer to `device` at `address` ('host:port'); report `connected` or `failed`."""
 
-    device_id: DeviceId
+    device: DeviceId
     address: str
 
 
 @dataclass(frozen=True, slots=True)
 class Poke:
-    """Ask this device, at this address, to offer to us."""
+    """Ask `device` at `address` to offer to us; report `failed` if it could not be delivered."""
 
-    device_id: DeviceId
+    device: DeviceId
     address: str
 
 
+DialEffect = Dial | Poke
+
+
 @dataclass(slots=True)
-class _Target:
-    addresses: list[str] = field(default_factory=list)
-    next_index: int = 0
-    failures: int = 0
+class _Device:
+    addresses: dict[str, bool] = field(default_factory=dict)
+    """address → whether it was seen on the LAN (else configured or remembered); oldest first."""
+    is_wanted: bool = False
     is_connected: bool = False
-    busy_until: Seconds | None = None
+    calling: str | None = None
+    poked_until: Seconds | None = None
     due: Seconds = 0.0
+    failures: int = 0
+    turn: int = 0
+    called_at: Seconds = float("-inf")
 
 
 class Dialer:
-    """One for the daemon.
+    """See the module.
 
     Args:
-        own: this device.
+        own: our device id.
         entropy: for jitter.
-        static_addresses: 'host:port' given by hand, tried for every wanted device.
     """
 
-    def __init__(self, *, own: DeviceId, entropy: Entropy, static_addresses: Iterable[str] = ()) -> None:
+    def __init__(self, *, own: DeviceId, entropy: Entropy) -> None:
         self._own = own
         self._entropy = entropy
-        self._static = tuple(static_addresses)
-        self._targets: dict[DeviceId, _Target] = {}
+        self._devices: dict[DeviceId, _Device] = {}
 
     # ------------------------------------------------------------------ events
 
-    def set_wanted(self, devices: frozenset[DeviceId], now: Seconds) -> list[Dial | Poke]:
-        """The complete set of devices we want a connection to."""
-        for device_id in list(self._targets):
-            if device_id not in devices:
-                del self._targets[device_id]
-        for device_id in devices:
-            self._targets.setdefault(device_id, _Target(due=now))
-        return self._act(now)
+    def want(self, devices: Iterable[DeviceId], now: Seconds) -> list[DialEffect]:
+        """The complete set of devices to be connected with (our own is left out)."""
+        wanted = {device for device in devices if device != self._own}
+        for device_id in wanted:
+            entry = self._entry(device_id)
+            if entry is not None and not entry.is_wanted:
+                entry.is_wanted, entry.due, entry.failures = True, now, 0
+        for device_id, entry in list(self._devices.items()):
+            entry.is_wanted = device_id in wanted
+            if not entry.is_wanted and not entry.is_connected and entry.calling is None:
+                del self._devices[device_id]
+        return self.wake(now)
 
-    def sighted(self, device_id: DeviceId, addresses: Iterable[str], now: Seconds) -> list[Dial | Poke]:
-        """A wanted device announces these addresses; new ones are tried at once."""
-        target = self._targets.get(device_id)
-        if target is None:
+    def sighted(
+        self, device: DeviceId, address: str, now: Seconds, *, is_lan: bool = True
+    ) -> list[DialEffect]:
+        """A device was seen at an address (mDNS), or an address was configured or remembered."""
+        entry = self._devices.get(device)
+        if entry is None:
             return []
-        fresh = list(addresses)[:ADDRESSES_MAX]
-        is_new = any(address not in target.addresses for address in fresh)
-        kept = [address for address in target.addresses if address not in fresh]
-        target.addresses = [*fresh, *kept][:ADDRESSES_MAX]
-        if is_new:
-            target.next_index = 0
-            target.failures = 0
-            target.due = now
-        return self._act(now)
+        is_new = address not in entry.addresses
+        entry.addresses.pop(address, None)
+        entry.addresses[address] = is_lan
+        if len(entry.addresses) > ADDRESSES_MAX:
+            del entry.addresses[next(iter(entry.addresses))]
+        if is_new or (is_lan and entry.failures):
+            entry.failures = 0
+            entry.turn = len(entry.addresses) - 1
+            entry.due = max(now, entry.called_at + REDIAL_MIN_S)
+        return self.wake(now)
 
-    def connected(self, device_id: DeviceId, now: Seconds) -> list[Dial | Poke]:
-        """A session with this device is authenticated."""
-        target = self._targets.get(device_id)
-        if target is not None:
-            target.is_connected = True
-            target.busy_until = None
-            target.failures = 0
-        return self._act(now)
+    def lost_sight(self, device: DeviceId, address: str) -> None:
+        """An announcement was withdrawn: a hint only, live connections stay."""
+        entry = self._devices.get(device)
+        if entry is not None:
+            entry.addresses.pop(address, None)
 
-    def closed(self, device_id: DeviceId, now: Seconds, *, is_peer_fault: bool = False) -> list[Dial | Poke]:
-        """The session ended; a peer that broke the rules is left alone for a while."""
-        target = self._targets.get(device_id)
-        if target is not None:
-            target.is_connected = False
-            target.busy_until = None
-            target.next_index = 0
-            target.due = now + (FAULT_PENALTY_S if is_peer_fault else self._jittered(BACKOFF_FIRST_S))
-        return self._act(now)
+    def connected(self, device: DeviceId, now: Seconds) -> list[DialEffect]:
+        """A session with this device is up, whoever began."""
+        entry = self._entry(device)
+        if entry is not None:
+            entry.is_connected, entry.calling, entry.poked_until = True, None, None
+            entry.failures = 0
+        return self.wake(now)
 
-    def failed(self, device_id: DeviceId, address: str | None, now: Seconds) -> list[Dial | Poke]:
-        """An attempt came to nothing; `address` is where."""
-        target = self._targets.get(device_id)
-        if target is not None and not target.is_connected:
-            target.busy_until = None
-            target.next_index += 1
-            if target.next_index % max(1, len(self._addresses(target))) == 0:
-                target.failures += 1
-                target.due = now + self._backoff(target.failures)
-            else:
-                target.due = now
-        return self._act(now)
+    def failed(self, device: DeviceId, now: Seconds, *, is_peer_fault: bool = False) -> list[DialEffect]:
+        """A call came to nothing. After a fault of the peer's the pause is the longest at once."""
+        entry = self._devices.get(device)
+        if entry is not None:
+            entry.calling, entry.poked_until = None, None
+            self._back_off(entry, now, is_peer_fault=is_peer_fault)
+        return self.wake(now)
 
-    def wake(self, now: Seconds) -> list[Dial | Poke]:
-        """The time `next_wake` told has come."""
-        return self._act(now)
+    def closed(self, device: DeviceId, now: Seconds, *, is_peer_fault: bool = False) -> list[DialEffect]:
+        """The session with this device is over."""
+        entry = self._devices.get(device)
+        if entry is not None:
+            entry.is_connected = False
+            self._back_off(entry, now, is_peer_fault=is_peer_fault)
+        return self.wake(now)
+
+    def network_changed(self, now: Seconds) -> list[DialEffect]:
+        """Addresses of ours came or went, or the machine woke up: try everybody again now."""
+        for entry in self._devices.values():
+            entry.failures = 0
+            entry.due = max(now, entry.called_at + REDIAL_MIN_S)
+        return self.wake(now)
+
+    def wake(self, now: Seconds) -> list[DialEffect]:
+        """Start the calls that are due."""
+        effects: list[DialEffect] = []
+        for device_id, entry in self._devices.items():
+            if entry.poked_until is not None and now >= entry.poked_until:
+                entry.calling, entry.poked_until = None, None
+                self._back_off(entry, now)
+            if self._is_due(entry, now) and self._under_way() < DIALS_MAX:
+                effects.append(self._call(device_id, entry, now))
+        return effects
 
     def next_wake(self) -> Seconds | None:
-        """When something is due."""
+        """When to call `wake`."""
         times = [
-            max(target.due, target.busy_until or 0.0)
-            for target in self._targets.values()
-            if not target.is_connected and self._addresses(target)
+            entry.due
+            for entry in self._devices.values()
+            if self._could_call(entry) and self._under_way() < DIALS_MAX
         ]
+        times += [entry.poked_until for entry in self._devices.values() if entry.poked_until is not None]
         return min(times, default=None)
 
     # ------------------------------------------------------------------ questions
 
-    def address_of(self, device_id: DeviceId) -> str | None:
-        """An address this device was seen at, newest first; not those given by hand."""
-        target = self._targets.get(device_id)
-        return target.addresses[0] if target is not None and target.addresses else None
+    def keeps_newcomer(self, device: DeviceId, *, newcomer_is_mine: bool) -> bool:
+        """Two sessions with one device: whether to keep the newer and close the older.
 
-    def is_dialling(self, device_id: DeviceId) -> bool:
-        """Whether an attempt is under way."""
-        target = self._targets.get(device_id)
-        return target is not None and target.busy_until is not None
+        The one offered by the smaller id stays, so both sides choose the same; of two by the same
+        side the newer is the living one.
+        """
+        is_mine_right = self._own < device
+        return newcomer_is_mine == is_mine_right
 
-    # ------------------------------------------------------------------ inside
+    def should_answer(self, device: DeviceId) -> bool:
+        """Whether a poke from this device is worth an offer: wanted, and not being talked to."""
+        entry = self._devices.get(device)
+        return entry is not None and entry.is_wanted and not entry.is_connected and entry.calling is None
 
-    def _act(self, now: Seconds) -> list[Dial | Poke]:
-        actions: list[Dial | Poke] = []
-        for device_id, target in self._targets.items():
-            addresses = self._addresses(target)
-            if target.is_connected or not addresses or target.due > now:
-                continue
-            if target.busy_until is not None and target.busy_until > now:
-                continue
-            address = addresses[target.next_index % len(addresses)]
-            if self._own < device_id:
-                target.busy_until = now + ATTEMPT_S_MAX
-                actions.append(Dial(device_id, address))
-            else:
-                target.busy_until = now + POKE_PATIENCE_S
-                target.next_index += 1
-                target.failures += 1
-                target.due = now + max(POKE_PATIENCE_S, self._backoff(target.failures))
-                actions.append(Poke(device_id, address))
-        return actions
+    def poked(self, device: DeviceId, now: Seconds) -> bool:
+        """A poke came. True: offer to it now along the poke's route (counts as a call)."""
+        if not self.should_answer(device):
+            return False
+        entry = self._devices[device]
+        entry.calling, entry.called_at = "", now
+        return True
 
-    def _addresses(self, target: _Target) -> list[str]:
-        return [*target.addresses, *(a for a in self._static if a not in target.addresses)]
+    # ------------------------------------------------------------------ helpers
 
-    def _backoff(self, failures: int) -> float:
-        return self._jittered(min(BACKOFF_MAX_S, BACKOFF_FIRST_S * BACKOFF_FACTOR ** min(failures, 40)))
+    def _entry(self, device: DeviceId) -> _Device | None:
+        entry = self._devices.get(device)
+        if entry is None and len(self._devices) < DEVICES_MAX:
+            entry = self._devices[device] = _Device()
+        return entry
 
-    def _jittered(self, seconds: float) -> float:
-        return seconds * (0.75 + 0.5 * self._entropy(1)[0] / 255)
+    def _could_call(self, entry: _Device) -> bool:
+        is_idle = entry.calling is None and not entry.is_connected
+        return entry.is_wanted and is_idle and bool(entry.addresses)
+
+    def _is_due(self, entry: _Device, now: Seconds) -> bool:
+        return self._could_call(entry) and now >= entry.due
+
+    def _under_way(self) -> int:
+        return sum(entry.calling is not None for entry in self._devices.values())
+
+    def _call(self, device: DeviceId, entry: _Device, now: Seconds) -> DialEffect:
+        addresses = list(entry.addresses)
+        address = addresses[entry.turn % len(addresses)]
+        entry.turn += 1
+        entry.calling, entry.called_at = address, now
+        if self._own < device:
+            return Dial(device, address)
+        entry.poked_until = now + POKE_PATIENCE_S
+        return Poke(device, address)
+
+    def _back_off(self, entry: _Device, now: Seconds, *, is_peer_fault: bool = False) -> None:
+        is_lan = any(entry.addresses.values())
+        first = BACKOFF_LAN_FIRST_S if is_lan else BACKOFF_FIRST_S
+        pause = min(BACKOFF_MAX_S, first * BACKOFF_FACTOR ** min(entry.failures, 40))
+        if is_peer_fault:
+            pause = BACKOFF_MAX_S
+        entry.failures += 1
+        entry.due = now + pause * (0.75 + self._chance() / 2)
+
+    def _chance(self) -> float:
+        return int.from_bytes(self._entropy(2), "big") / 65536

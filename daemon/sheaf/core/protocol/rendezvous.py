@@ -1,36 +1,64 @@
-"""mDNS tags: how members recognise each other's announcements and strangers do not (PROTOCOL §6).
+"""Tags in mDNS announcements: members recognise each other, nobody else learns who is there (PROTOCOL §6).
 
-A tag is 6 bytes, HMAC-SHA-256(K, nonce ‖ what) cut short, with the announcement's fresh
-12-byte nonce; so the same device looks different after each start. Knows no addresses.
+A tag is the first 6 bytes of an HMAC under a key that only members (or holders of a ticket) have,
+over a nonce that is new in each announcement. Tags are hints for dialling; identity is proved in
+the session.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-from typing import Final
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
 
 from sheaf.core.base.ids import DeviceId
-from sheaf.core.crypto.hashing import domain_bytes
+from sheaf.core.base.machine import Entropy
+from sheaf.core.crypto.hashing import domain_hmac
 
 TAG_BYTES: Final = 6
 NONCE_BYTES: Final = 12
+TAG_COUNTS: Final = (8, 16, 32)
+
+TargetT = TypeVar("TargetT")
 
 
 def device_tag(mdns_key: bytes, nonce: bytes, device_id: DeviceId) -> bytes:
-    """The tag of one device in one space and epoch.
-
-    Args:
-        mdns_key: bytes, 32, `SpaceKeys.mdns_key` of the epoch.
-        nonce: bytes, 12, from the announcement.
-    """
-    return _tag(mdns_key, domain_bytes("mdns device", nonce, device_id))
+    """The tag of a device in one space and epoch (`SpaceKeys.mdns_key`)."""
+    return domain_hmac(mdns_key, "mdns device", nonce, device_id)[:TAG_BYTES]
 
 
 def invite_tag(mdns_key: bytes, nonce: bytes) -> bytes:
-    """The tag of an open invitation; `mdns_key` is `InviteKeys.mdns_key`."""
-    return _tag(mdns_key, domain_bytes("mdns invitation", nonce))
+    """The tag by which the inviter answers for an open invitation (`InviteKeys.mdns_key`)."""
+    return domain_hmac(mdns_key, "mdns invite", nonce)[:TAG_BYTES]
 
 
-def _tag(key: bytes, message: bytes) -> bytes:
-    return hmac.new(key, message, hashlib.sha256).digest()[:TAG_BYTES]
+def padded_tags(tags: Sequence[bytes], entropy: Entropy) -> tuple[bytes, ...]:
+    """8, 16 or 32 tags, sorted: real ones first come, the rest random. More than 32 are cut."""
+    kept = list(tags)[: TAG_COUNTS[-1]]
+    size = next(count for count in TAG_COUNTS if count >= len(kept))
+    return tuple(sorted(kept + [entropy(TAG_BYTES) for _ in range(size - len(kept))]))
+
+
+@dataclass(frozen=True, slots=True)
+class TagCandidate(Generic[TargetT]):
+    """Somebody we would like to meet: `target` is whatever the caller finds it by again.
+
+    `device_id` None stands for whoever answers for an invitation.
+    """
+
+    mdns_key: bytes
+    device_id: DeviceId | None
+    target: TargetT
+
+
+def match(
+    nonce: bytes, tags: Collection[bytes], candidates: Iterable[TagCandidate[TargetT]]
+) -> list[TargetT]:
+    """Which candidates an announcement with this nonce and these tags names."""
+    return [candidate.target for candidate in candidates if _tag_of(candidate, nonce) in tags]
+
+
+def _tag_of(candidate: TagCandidate[TargetT], nonce: bytes) -> bytes:
+    if candidate.device_id is None:
+        return invite_tag(candidate.mdns_key, nonce)
+    return device_tag(candidate.mdns_key, nonce, candidate.device_id)
