@@ -16,10 +16,10 @@ from sheaf.ports import KeyStore
 class MemoryKeyring(keyring.backend.KeyringBackend):
     """A keyring backend that lasts as long as the test."""
 
-    priority = 5.0  # type: ignore[assignment]  # declared as a property of the class
+    priority = 5.0
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # keyring leaves it untyped
         self.entries: dict[tuple[str, str], str] = {}
 
     def get_password(self, service: str, username: str) -> str | None:

@@ -108,6 +108,13 @@ async def test_a_snapshot_is_replaced(store: Store) -> None:
     assert await store.snapshot(OTHER.space_id, ROWS.doc_id()) is None
 
 
+async def test_of_several_times_of_change_the_latest_stays(store: Store) -> None:
+    await store.commit(WriteBatch(touched=[ROWS.touched(0, 5), ROWS.touched(1, 9), OTHER.touched(0, 1)]))
+    await store.commit(WriteBatch(touched=[ROWS.touched(0, 7), ROWS.touched(1, 2)]))
+    assert set(await store.touched(ROWS.space_id)) == {ROWS.touched(0, 7), ROWS.touched(1, 9)}
+    assert await store.touched(OTHER.space_id) == [OTHER.touched(0, 1)]
+
+
 # ------------------------------------------------------------------ runs
 
 
@@ -262,12 +269,13 @@ async def test_a_forgotten_space_leaves_no_row_and_the_others_untouched(store: S
                 peers=[rows.peer()],
                 claims=[rows.claim(1)],
                 quarantine=[rows.quarantine(0)],
+                touched=[rows.touched(0, 5)],
             )
         )
     await store.commit(WriteBatch(forget_spaces=[ROWS.space_id, Rows("never").space_id]))
     assert await store.spaces() == [OTHER.space()]
-    assert await _row_counts(store, ROWS) == [0] * 11
-    assert await _row_counts(store, OTHER) == [1, 1, 1, 2, 1, 1, 1, 1, 1, 1, 1]
+    assert await _row_counts(store, ROWS) == [0] * 12
+    assert await _row_counts(store, OTHER) == [1, 1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 1]
     await store.commit(ROWS.beginning())
     assert (await store.run(ROWS.space_id, ROWS.log_id(), 0, 100)).envelopes == ()
 
@@ -286,6 +294,7 @@ async def _row_counts(store: Store, rows: Rows) -> list[int]:
         len(await store.peers(space_id)),
         len(await store.claims(space_id)),
         len(await store.quarantined(space_id)),
+        len(await store.touched(space_id)),
     ]
 
 

@@ -19,6 +19,7 @@ from sheaf.ports import (
     QuarantineRow,
     SnapshotRow,
     SpaceRow,
+    TouchedRow,
     WriteBatch,
 )
 
@@ -166,6 +167,10 @@ class Rows:
     def quarantine(self, seq: int, *, log: int = 0, reason: str = "written after removal") -> QuarantineRow:
         """A quarantined envelope; an empty reason releases it."""
         return QuarantineRow(self.space_id, self.log_id(log), seq, self.env_id(seq, log), reason)
+
+    def touched(self, doc: int, updated_ms: int) -> TouchedRow:
+        """When a document changed."""
+        return TouchedRow(self.space_id, self.doc_id(doc), updated_ms)
 
     def beginning(self, logs: int = 1) -> WriteBatch:
         """The space and its first logs."""

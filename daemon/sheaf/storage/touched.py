@@ -1,4 +1,8 @@
-"""When documents last changed, by their authors' clocks; for display only. Runs on the worker thread."""
+"""When documents last changed, by their authors' clocks; for display only.
+
+Kept in the row of the document itself and without a digest: a wrong time harms nobody.
+Runs on the worker thread.
+"""
 
 from __future__ import annotations
 
@@ -24,4 +28,8 @@ def touched(session: Session, space_id: SpaceId) -> Sequence[TouchedRow]:
         "SELECT doc_id, updated_ms FROM documents WHERE space = ? AND updated_ms > 0",
         (session.find_space(space_id),),
     )
-    return [TouchedRow(space_id, DocId(doc_id), updated_ms) for doc_id, updated_ms in rows]
+    return [
+        TouchedRow(space_id, DocId(doc_id), updated_ms)
+        for doc_id, updated_ms in rows
+        if len(doc_id) == DocId.SIZE  # damaged otherwise; the document's rows will tell
+    ]

@@ -31,7 +31,7 @@ def memory_keyring() -> Iterator[MemoryKeyring]:
 def no_keyring() -> Iterator[None]:
     """What `keyring` finds on a machine without a session bus."""
     before = keyring.get_keyring()
-    keyring.set_keyring(NoKeyring())
+    keyring.set_keyring(NoKeyring())  # type: ignore[no-untyped-call]  # keyring leaves it untyped
     yield
     keyring.set_keyring(before)
 
@@ -114,7 +114,7 @@ async def test_auto_takes_a_usable_keyring_and_stays_with_it(
 ) -> None:
     await open_keystore("auto", tmp_path).save("device", b"secret")
     assert len(memory_keyring.entries) == 1
-    keyring.set_keyring(NoKeyring())
+    keyring.set_keyring(NoKeyring())  # type: ignore[no-untyped-call]  # keyring leaves it untyped
     with pytest.raises(StorageFailure, match="system keyring refused"):
         await open_keystore("auto", tmp_path).load("device")
     with pytest.raises(StorageFailure, match="kept in the keyring, not in the file"):

@@ -8,7 +8,7 @@ import os
 import random
 import sqlite3
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def names(session: Session) -> list[str]:
     return [name for (name,) in session.rows("SELECT name FROM settings ORDER BY name")]
 
 
-def raising(error: Exception) -> object:
+def raising(error: Exception) -> Callable[[Session], None]:
     """A transaction that does something and then fails."""
 
     def apply(session: Session) -> None:
