@@ -48,6 +48,7 @@ class MdnsDiscovery:
 
     def __init__(self, *, watch: NetworkWatch, entropy: Entropy) -> None:
         self._watch = watch
+        self._entropy = entropy
         self._instance = _random_name(entropy)
         self._host = _random_name(entropy)
         self._nonce = entropy(NONCE_BYTES)
@@ -169,6 +170,10 @@ class MdnsDiscovery:
 
     def _info(self, announcement: Announcement) -> ServiceInfo:
         tags = announcement.tags_for(self._nonce)
+        addresses = [a.address for a in self._watch.addresses if not a.needs_scope]
+        if self._announced is not None and sorted(self._announced.parsed_addresses()) != sorted(addresses):
+            # Others keep the addresses of a host name for two minutes; a new name has only the new.
+            self._host = _random_name(self._entropy)
         return ServiceInfo(
             SERVICE_TYPE,
             f"{self._instance}.{SERVICE_TYPE}",
@@ -177,7 +182,7 @@ class MdnsDiscovery:
             server=f"{self._host}.local.",
             host_ttl=TTL_S,
             other_ttl=TTL_S,
-            parsed_addresses=[a.address for a in self._watch.addresses if not a.needs_scope],
+            parsed_addresses=addresses,
         )
 
     # ------------------------------------------------------------------ told by zeroconf
