@@ -37,17 +37,17 @@ ADDRESSES_MAX: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """Offer to `device` at `address` ('host:port'); report `connected` or `failed`."""
+    """Offer to `device_id` at `address` ('host:port'); report `connected` or `failed`."""
 
-    device: DeviceId
+    device_id: DeviceId
     address: str
 
 
 @dataclass(frozen=True, slots=True)
 class Poke:
-    """Ask `device` at `address` to offer to us; report `failed` if it could not be delivered."""
+    """Ask `device_id` at `address` to offer to us; report `failed` if it could not be delivered."""
 
-    device: DeviceId
+    device_id: DeviceId
     address: str
 
 
@@ -57,7 +57,7 @@ DialEffect = Dial | Poke
 @dataclass(slots=True)
 class _Device:
     addresses: dict[str, bool] = field(default_factory=dict)
-    """address → whether it was seen on the LAN (else configured or remembered); oldest first."""
+    """Seen on the LAN, the latest last (a set that keeps its order)."""
     is_wanted: bool = False
     is_connected: bool = False
     calling: str | None = None
@@ -74,19 +74,21 @@ class Dialer:
     Args:
         own: our device id.
         entropy: for jitter.
+        static_addresses: 'host:port' given by hand; any wanted device may be there.
     """
 
-    def __init__(self, *, own: DeviceId, entropy: Entropy) -> None:
+    def __init__(self, *, own: DeviceId, entropy: Entropy, static_addresses: Iterable[str] = ()) -> None:
         self._own = own
         self._entropy = entropy
+        self._static = tuple(static_addresses)[:ADDRESSES_MAX]
         self._devices: dict[DeviceId, _Device] = {}
 
     # ------------------------------------------------------------------ events
 
-    def want(self, devices: Iterable[DeviceId], now: Seconds) -> list[DialEffect]:
+    def set_wanted(self, devices: Iterable[DeviceId], now: Seconds) -> list[DialEffect]:
         """The complete set of devices to be connected with (our own is left out)."""
         wanted = {device for device in devices if device != self._own}
-        for device_id in wanted:
+        for device_id in sorted(wanted):
             entry = self._entry(device_id)
             if entry is not None and not entry.is_wanted:
                 entry.is_wanted, entry.due, entry.failures = True, now, 0
@@ -96,21 +98,19 @@ class Dialer:
                 del self._devices[device_id]
         return self.wake(now)
 
-    def sighted(
-        self, device: DeviceId, address: str, now: Seconds, *, is_lan: bool = True
-    ) -> list[DialEffect]:
-        """A device was seen at an address (mDNS), or an address was configured or remembered."""
+    def sighted(self, device: DeviceId, addresses: Iterable[str], now: Seconds) -> list[DialEffect]:
+        """A device announces itself on the LAN at these addresses."""
         entry = self._devices.get(device)
         if entry is None:
             return []
-        is_new = address not in entry.addresses
-        entry.addresses.pop(address, None)
-        entry.addresses[address] = is_lan
-        if len(entry.addresses) > ADDRESSES_MAX:
+        is_news = False
+        for address in addresses:
+            is_news |= not entry.addresses.pop(address, False)
+            entry.addresses[address] = True
+        while len(entry.addresses) > ADDRESSES_MAX:
             del entry.addresses[next(iter(entry.addresses))]
-        if is_new or (is_lan and entry.failures):
-            entry.failures = 0
-            entry.turn = len(entry.addresses) - 1
+        if is_news or entry.failures:
+            entry.failures, entry.turn = 0, 0
             entry.due = max(now, entry.called_at + REDIAL_MIN_S)
         return self.wake(now)
 
@@ -128,16 +128,16 @@ class Dialer:
             entry.failures = 0
         return self.wake(now)
 
-    def failed(self, device: DeviceId, now: Seconds, *, is_peer_fault: bool = False) -> list[DialEffect]:
-        """A call came to nothing. After a fault of the peer's the pause is the longest at once."""
+    def failed(self, device: DeviceId, address: str | None, now: Seconds) -> list[DialEffect]:
+        """A call came to nothing. `address` None: a call along the route a poke came by."""
         entry = self._devices.get(device)
-        if entry is not None:
+        if entry is not None and entry.calling in (address or "", None):
             entry.calling, entry.poked_until = None, None
-            self._back_off(entry, now, is_peer_fault=is_peer_fault)
+            self._back_off(entry, now)
         return self.wake(now)
 
     def closed(self, device: DeviceId, now: Seconds, *, is_peer_fault: bool = False) -> list[DialEffect]:
-        """The session with this device is over."""
+        """The session with this device is over; after its fault the pause is the longest at once."""
         entry = self._devices.get(device)
         if entry is not None:
             entry.is_connected = False
@@ -154,21 +154,19 @@ class Dialer:
     def wake(self, now: Seconds) -> list[DialEffect]:
         """Start the calls that are due."""
         effects: list[DialEffect] = []
+        free = DIALS_MAX - self._under_way()
         for device_id, entry in self._devices.items():
             if entry.poked_until is not None and now >= entry.poked_until:
                 entry.calling, entry.poked_until = None, None
                 self._back_off(entry, now)
-            if self._is_due(entry, now) and self._under_way() < DIALS_MAX:
+            if len(effects) < free and self._is_due(entry, now):
                 effects.append(self._call(device_id, entry, now))
         return effects
 
     def next_wake(self) -> Seconds | None:
         """When to call `wake`."""
-        times = [
-            entry.due
-            for entry in self._devices.values()
-            if self._could_call(entry) and self._under_way() < DIALS_MAX
-        ]
+        has_room = self._under_way() < DIALS_MAX
+        times = [entry.due for entry in self._devices.values() if has_room and self._could_call(entry)]
         times += [entry.poked_until for entry in self._devices.values() if entry.poked_until is not None]
         return min(times, default=None)
 
@@ -189,12 +187,23 @@ class Dialer:
         return entry is not None and entry.is_wanted and not entry.is_connected and entry.calling is None
 
     def poked(self, device: DeviceId, now: Seconds) -> bool:
-        """A poke came. True: offer to it now along the poke's route (counts as a call)."""
+        """A poke came. True: offer to it now (counts as a call; report `connected` or `failed`)."""
         if not self.should_answer(device):
             return False
         entry = self._devices[device]
-        entry.calling, entry.called_at = "", now
+        entry.calling, entry.called_at = self.address_of(device) or "", now
         return True
+
+    def address_of(self, device: DeviceId) -> str | None:
+        """Where to try this device first: seen most recently on the LAN, else given by hand."""
+        entry = self._devices.get(device)
+        addresses = self._addresses(entry) if entry is not None else []
+        return addresses[0] if addresses else None
+
+    def is_dialling(self, device: DeviceId) -> bool:
+        """Whether a call to (or a poke of) this device is under way."""
+        entry = self._devices.get(device)
+        return entry is not None and entry.calling is not None
 
     # ------------------------------------------------------------------ helpers
 
@@ -206,7 +215,11 @@ class Dialer:
 
     def _could_call(self, entry: _Device) -> bool:
         is_idle = entry.calling is None and not entry.is_connected
-        return entry.is_wanted and is_idle and bool(entry.addresses)
+        return entry.is_wanted and is_idle and bool(entry.addresses or self._static)
+
+    def _addresses(self, entry: _Device) -> list[str]:
+        seen = list(reversed(entry.addresses))
+        return seen + [address for address in self._static if address not in entry.addresses]
 
     def _is_due(self, entry: _Device, now: Seconds) -> bool:
         return self._could_call(entry) and now >= entry.due
@@ -215,7 +228,7 @@ class Dialer:
         return sum(entry.calling is not None for entry in self._devices.values())
 
     def _call(self, device: DeviceId, entry: _Device, now: Seconds) -> DialEffect:
-        addresses = list(entry.addresses)
+        addresses = self._addresses(entry)
         address = addresses[entry.turn % len(addresses)]
         entry.turn += 1
         entry.calling, entry.called_at = address, now
@@ -225,8 +238,7 @@ class Dialer:
         return Poke(device, address)
 
     def _back_off(self, entry: _Device, now: Seconds, *, is_peer_fault: bool = False) -> None:
-        is_lan = any(entry.addresses.values())
-        first = BACKOFF_LAN_FIRST_S if is_lan else BACKOFF_FIRST_S
+        first = BACKOFF_LAN_FIRST_S if entry.addresses else BACKOFF_FIRST_S
         pause = min(BACKOFF_MAX_S, first * BACKOFF_FACTOR ** min(entry.failures, 40))
         if is_peer_fault:
             pause = BACKOFF_MAX_S

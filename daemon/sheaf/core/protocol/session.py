@@ -139,6 +139,7 @@ class Session:
         self._tokens: dict[int, object] = {}
         self._last_token = 0
         self._joins = JoinDesk(send=self._send_control, issue=self._issue, emit=self._emit)
+        self._join_later: JoinRequest | None = None
         self._received_bytes = 0
         self._spaces_messages = 0
         self._deadline: Seconds = 0.0
@@ -317,10 +318,13 @@ class Session:
         return self._finish()
 
     def join(self, space_id: SpaceId, request: JoinRequest, now: Seconds) -> list[Effect]:
-        """Ask to be let in; after `Authenticated`. Answered by `JoinAccepted` or `JoinRefused`."""
+        """Ask to be let in, as soon as the other side is authenticated. Answered by `JoinAccepted`
+        or `JoinRefused`."""
         assert request.space_id == space_id
         if self._state is _State.OPEN:
             self._joins.ask(request)
+        elif self._state is not _State.CLOSED:
+            self._join_later = request
         return self._finish()
 
     def join_answer(self, token: int, answer: Sequence[bytes] | str, now: Seconds) -> list[Effect]:
@@ -424,6 +428,8 @@ class Session:
         self._ping_due = now
         self._ping(now)
         self._send_spaces()
+        if self._join_later is not None:
+            self._joins.ask(self._join_later)
 
     # ------------------------------------------------------------------ spaces
 
