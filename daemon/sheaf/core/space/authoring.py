@@ -16,7 +16,7 @@ from sheaf.core.base.machine import Entropy
 from sheaf.core.crypto.identity import DeviceCertificate, DeviceKeys, UserKeys
 from sheaf.core.crypto.key_schedule import SECRET_BYTES, SpaceKeys, epoch_commit
 from sheaf.core.crypto.sealing import BoxSealer, seal_box
-from sheaf.core.space.control_op import encode_op, op_id_of, revocation_statement, space_id_of
+from sheaf.core.space.control_op import PARENTS_MAX, encode_op, op_id_of, revocation_statement, space_id_of
 from sheaf.core.space.key_ring import epoch_box_info, keybox_info, wrap_secret
 from sheaf.core.space.membership import EpochInfo, Member
 from sheaf.core.space.op_bodies import (
@@ -190,7 +190,7 @@ def dev_revoke(
 ) -> bytes:
     """Put a device out; `user` signs when it is one of the author's own. Follow with `epoch`."""
     cut = _cut(space, admission, target)
-    parents = space.control.heads()
+    parents = _parents(space)
     signature = None
     if user is not None:
         statement = revocation_statement(space.space_id, admission, target, cut, parents)
@@ -293,10 +293,14 @@ def _op(space: Space, device: DeviceKeys, body: Body, now_ms: int, admission: Op
         device,
         body,
         space_id=space.space_id,
-        parents=space.control.heads(),
+        parents=_parents(space),
         admission=admission or _own_member(space, device).admission,
         hlc_ms=now_ms,
     )
+
+
+def _parents(space: Space) -> tuple[OpId, ...]:
+    return space.control.heads()[:PARENTS_MAX]
 
 
 def _owners_op(space: Space, device: DeviceKeys, body: Body, now_ms: int) -> bytes:

@@ -18,7 +18,8 @@ from sheaf.core.space.op_bodies import BODY_TYPES, OP_TYPES, Body, Cut, DevRevok
 from sheaf.core.wire import cbor
 from sheaf.core.wire.shape import Fields
 
-PARENTS_MAX = 32
+PARENTS_MAX = 256
+"""Heads one op can join; more only after as many concurrent ops."""
 _SIGN = "op"
 
 
@@ -49,7 +50,7 @@ def encode_op(
     """Make and sign an op; `space_id` and `admission` are None for a genesis only."""
     fields: dict[int, object] = {
         0: int(OP_TYPES[type(body)]),
-        2: sorted(parents)[:PARENTS_MAX],
+        2: sorted(parents),
         4: body.to_map(),
         5: hlc_ms,
         6: device.device_id,

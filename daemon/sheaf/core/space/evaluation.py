@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from sheaf.core.base.ids import DeviceId, EpochId, OpId, UserId
 from sheaf.core.crypto.identity import DeviceCertificate, verify
@@ -45,6 +46,8 @@ from sheaf.core.space.op_bodies import (
     Remove,
 )
 from sheaf.core.space.roles import Role
+
+_verified = lru_cache(maxsize=4096)(verify)
 
 
 def evaluate(dag: ControlDag, heads: Iterable[OpId] | None = None) -> Membership:
@@ -254,7 +257,7 @@ class _Evaluation:
         revoked = any(by is author and past >> at & 1 for at, by in self._invite_revocations[body.invite])
         used = sum(1 for at in self._uses[body.invite] if past >> at & 1)
         statement = admission_statement(op.space_id, body.certificates[0])
-        if revoked or used >= invite.max_uses or not verify(invite.public, statement, body.proof):
+        if revoked or used >= invite.max_uses or not _verified(invite.public, statement, body.proof):
             return False
         self._uses[body.invite].append(position)
         return True

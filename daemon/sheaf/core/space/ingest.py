@@ -10,6 +10,7 @@ the whole space; what does not fit is forgotten and named in `want`.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Callable, Sequence
 
 from sheaf.core.base.errors import ProtocolViolation, WireError
@@ -64,7 +65,7 @@ class Ingest:
         self._logs = logs
         self._membership_at = membership_at
         self.releaser = Releaser(logs, keys_of)
-        self._held: dict[LogId, Run] = {}
+        self._held: dict[LogId, list[Run]] = {}
         self._held_bytes = 0
         self._held_envelopes = 0
 
@@ -84,7 +85,7 @@ class Ingest:
         """Try what was held again, after control ops or keys came."""
         work = _Work()
         for log_id in list(self._held):
-            self._take_unblocked(log_id, work, is_forced=True)
+            self._take_unblocked(log_id, work)
         return self._finish(work)
 
     def reopen(self, rows: Sequence[tuple[LogId, int, bytes]]) -> IngestResult:
@@ -233,38 +234,43 @@ class Ingest:
 
     def _hold(self, run: Run, next_seq: int, work: _Work) -> None:
         """Keep a run that cannot go on yet, if there is room; name what to ask for again."""
-        earlier = self._unhold(run.log_id)
-        if earlier is not None:
-            run = _joined(earlier, run)
-        size = run.size_bytes
+        held = self._held.get(run.log_id, [])
+        is_there = any(h.first_seq <= run.first_seq and h.next_seq >= run.next_seq for h in held)
         fits = (
-            self._held_bytes + size <= HELD_BYTES_MAX
+            self._held_bytes + run.size_bytes <= HELD_BYTES_MAX
             and self._held_envelopes + len(run.envelopes) <= HELD_ENVELOPES_MAX
         )
-        if fits and run.envelopes:
-            self._held[run.log_id] = run
-            self._held_bytes += size
+        if fits and run.envelopes and not is_there:
+            insort(self._held.setdefault(run.log_id, held), run, key=lambda h: h.first_seq)
+            self._held_bytes += run.size_bytes
             self._held_envelopes += len(run.envelopes)
-        if run.first_seq > next_seq or not fits:
+        if run.first_seq > next_seq or not (fits or is_there):
             work.want[run.log_id] = next_seq
 
-    def _unhold(self, log_id: LogId) -> Run | None:
-        run = self._held.pop(log_id, None)
-        if run is not None:
-            self._held_bytes -= run.size_bytes
-            self._held_envelopes -= len(run.envelopes)
+    def _unhold(self, log_id: LogId, next_seq: int) -> Run | None:
+        """The first held run of a log if it begins at or below `next_seq`."""
+        held = self._held.get(log_id)
+        if not held or held[0].first_seq > next_seq:
+            return None
+        run = held.pop(0)
+        self._held_bytes -= run.size_bytes
+        self._held_envelopes -= len(run.envelopes)
+        if not held:
+            del self._held[log_id]
         return run
 
-    def _take_unblocked(self, log_id: LogId, work: _Work, *, is_forced: bool = False) -> None:
-        """Take a held run whose gap has closed (or whatever is held, when forced)."""
-        held = self._held.get(log_id)
-        if held is None or work.need_ops:
-            return
-        head = self._logs.get(log_id)
-        if is_forced or (head is not None and held.first_seq <= head.next_seq):
-            self._unhold(log_id)
+    def _take_unblocked(self, log_id: LogId, work: _Work) -> None:
+        """Take the held runs of a log whose gap has closed; name the gap that is left."""
+        while not work.need_ops:
+            head = self._logs.get(log_id)
+            next_seq = 1 if head is None else head.next_seq
+            run = self._unhold(log_id, next_seq)
+            if run is None:
+                if log_id in self._held:
+                    work.want[log_id] = next_seq
+                return
             work.want.pop(log_id, None)
-            self._take(held, work)
+            self._take(run, work)
 
     # ------------------------------------------------------------ the result
 
@@ -340,13 +346,3 @@ def _holds(head: LogHead, chain: Sequence[tuple[Envelope, bytes]], count: int) -
 
 def _is_signed(head: LogHead, seq: int, previous: bytes, raw: bytes) -> bool:
     return verify(head.device_id, signed_bytes(head.prefix, seq, previous, raw), raw[-SIGNATURE_BYTES:])
-
-
-def _joined(earlier: Run, later: Run) -> Run:
-    """Two held runs of one log as one where they meet; else the one that begins first."""
-    first, second = sorted((earlier, later), key=lambda run: run.first_seq)
-    genesis = first.genesis or second.genesis
-    if second.first_seq > first.next_seq:
-        return Run(first.log_id, first.first_seq, genesis, first.envelopes)
-    rest = second.envelopes[first.next_seq - second.first_seq :]
-    return Run(first.log_id, first.first_seq, genesis, first.envelopes + rest)

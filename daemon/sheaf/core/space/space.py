@@ -27,7 +27,7 @@ from sheaf.core.space.preferences import Preferences, open_preferences
 from sheaf.core.space.run import IngestResult, LogState, Run
 from sheaf.core.space.stored import StoredItems, StoredOpener
 
-VIEWS_MAX = 256
+VIEWS_MAX = 64
 """Evaluations kept, by control heads."""
 
 
