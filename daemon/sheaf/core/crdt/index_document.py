@@ -61,10 +61,15 @@ class IndexDocument:
         self._entries: dict[DocId, IndexEntry] | None = None
         self._stale: set[str] = set()
         # The native side drops observers together with these wrappers: they must stay referenced.
-        self._subscriptions = [
-            self._documents.observe(self._on_event),
-            self._changes.observe(self._on_event),
+        self._observed = [
+            (shared, shared.observe(self._on_event)) for shared in (self._documents, self._changes)
         ]
+
+    def close(self) -> None:
+        """Let go of the replica; without this its memory is never freed. Use nothing afterwards."""
+        for shared, subscription in self._observed:
+            shared.unobserve(subscription)
+        self._observed.clear()
 
     @property
     def replica(self) -> Replica:

@@ -77,9 +77,7 @@ class Replica:
         self._client_id = client_id
         self._clocks: dict[int, int] = {}
         self._nesting = Nesting()
-        self._effective: list[bytes] = []
         self._poisoned = False
-        self._subscription: pycrdt.Subscription | None = None
 
     @classmethod
     def load(cls, updates: Iterable[bytes], *, entropy: Entropy) -> Self:
@@ -180,6 +178,10 @@ class Replica:
         self._check_alive()
         return dict(self._clocks)
 
+    def clock_of(self, client_id: int) -> int:
+        """The first clock of one client that is not yet here."""
+        return self._clocks.get(client_id, 0)
+
     def encode_state(self) -> bytes:
         """Everything, as one update. Not canonical: equal replicas may differ here."""
         return self.doc.get_update()
@@ -267,15 +269,17 @@ class Replica:
         return body
 
     def _transact(self, change: Callable[[], None]) -> bytes | None:
-        if self._subscription is None:
-            self._subscription = self._doc.observe(self._on_transaction)
-        self._guarded(lambda: self._in_transaction(change))
-        if not self._effective:
-            return None
+        effective: list[bytes] = []
+        # Observed for this one transaction only: an observer that stays keeps the document alive
+        # for ever, through native references that Python's collector cannot see.
+        subscription = self._doc.observe(lambda event: effective.append(event.update))
+        try:
+            self._guarded(lambda: self._in_transaction(change))
+        finally:
+            self._doc.unobserve(subscription)
         # One transaction, one event; it fires only when something changed.
-        effective = self._effective.pop()
-        assert not self._effective
-        return effective
+        assert len(effective) <= 1
+        return effective[0] if effective else None
 
     def _in_transaction(self, change: Callable[[], None]) -> None:
         with self._doc.transaction():
@@ -291,9 +295,6 @@ class Replica:
             self._doc.apply_update(update)
         except ValueError as error:  # raised while decoding, before anything is changed
             raise UpdateRefused(f"the update cannot be read: {error}") from error
-
-    def _on_transaction(self, event: pycrdt.TransactionEvent) -> None:
-        self._effective.append(event.update)
 
     def _note(self, update: bytes, effective: bytes | None, summary: UpdateSummary) -> None:
         """Invariant 2: what the update promised has arrived, nothing is pending."""
