@@ -585,8 +585,8 @@ def act(world: World, replicas: list[Replica], chance: random.Random) -> None:
     """One random thing by one random device, in its own view."""
     a = chance.choice(replicas)
     device, space = a.person.device, a.space
-    members = list(space.membership.members.values())
-    what = chance.choice(ACTIONS)
+    members = [member for _, member in sorted(space.membership.members.items())]
+    what = chance.choice(ACTIONS) if members else "sync"
     if what == "sync":
         b = chance.choice(replicas)
         a.add_ops(*b.space.control.missing_for(space.control.heads()))
