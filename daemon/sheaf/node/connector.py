@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sheaf.core.base.errors import ProtocolViolation, TransportFailure
@@ -34,6 +34,7 @@ from sheaf.core.protocol.signaling import (
 from sheaf.ports import (
     Candidate,
     Channel,
+    ChannelReceiver,
     Clock,
     Signaling,
     SignalRoute,
@@ -62,34 +63,49 @@ class DialTarget:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A channel that is open, and what both sides signed about it."""
+    """A channel that is open, and what both sides signed about it. Use `attach`, not the channel's."""
 
     channel: Channel
     transcript: bytes
     is_offerer: bool
     peer: DeviceId
-    first_frames: tuple[bytes, ...] = ()
+    attach: Callable[[ChannelReceiver], None]
 
 
-@dataclass(slots=True)
-class _FirstFrame:
-    """Attached to a channel of unknown standing: says when it has brought a frame."""
+class _Candidate:
+    """The receiver of a channel of unknown standing: says when the first frame has come, keeps
+    what came, and passes everything on once the channel was chosen."""
 
-    channel: Channel
-    chosen: Callable[[_FirstFrame], None]
-    frames: list[bytes] = field(default_factory=list)
-    is_closed: bool = False
+    def __init__(self, *, channel: Channel, spoke: Callable[[_Candidate], None]) -> None:
+        self.channel = channel
+        self._spoke = spoke
+        self._frames: list[bytes] = []
+        self._closed: str | None = None
+        self._receiver: ChannelReceiver | None = None
 
     def frame_received(self, frame: bytes) -> None:
-        if len(self.frames) < FIRST_FRAMES_MAX:
-            self.frames.append(frame)
-        self.chosen(self)
+        if self._receiver is not None:
+            self._receiver.frame_received(frame)
+        elif len(self._frames) < FIRST_FRAMES_MAX:
+            self._frames.append(frame)
+            self._spoke(self)
 
     def writable(self) -> None:
-        return None
+        if self._receiver is not None:
+            self._receiver.writable()
 
     def channel_closed(self, reason: str) -> None:
-        self.is_closed = True
+        self._closed = reason
+        if self._receiver is not None:
+            self._receiver.channel_closed(reason)
+
+    def hand_over(self, receiver: ChannelReceiver) -> None:
+        """From now on `receiver` gets what comes, beginning with what already has."""
+        self._receiver = receiver
+        for frame in self._frames:
+            receiver.frame_received(frame)
+        if self._closed is not None:
+            receiver.channel_closed(self._closed)
 
 
 class Connector:
@@ -197,7 +213,7 @@ class Connector:
             raise ProtocolViolation("another device answered")
         bound = transcript(offer.encode(), answer.body_bytes)
         channel = await self._race(attempt, body, address)
-        return Connection(channel, bound, True, body.sender.device)
+        return Connection(channel, bound, True, body.sender.device, channel.attach)
 
     async def _exchange(
         self,
@@ -278,7 +294,7 @@ class Connector:
                 transcript(opened.body_bytes, answer.encode()),
                 False,
                 offer.sender.device,
-                tuple(first.frames),
+                first.hand_over,
             )
         finally:
             if expectation is not None:
@@ -351,24 +367,25 @@ async def _delayed(delay_s: float, connect: Callable[[], Coroutine[Any, Any, Cha
     return await connect()
 
 
-async def _first_to_speak(paths: list[Awaitable[Channel]]) -> _FirstFrame:
+async def _first_to_speak(paths: list[Awaitable[Channel]]) -> _Candidate:
     """Open every path, keep the one that brings a frame first."""
-    chosen: asyncio.Future[_FirstFrame] = asyncio.get_running_loop().create_future()
-    opened: list[_FirstFrame] = []
+    chosen: asyncio.Future[_Candidate] = asyncio.get_running_loop().create_future()
+    opened: list[_Candidate] = []
 
-    def choose(first: _FirstFrame) -> None:
+    def choose(candidate: _Candidate) -> None:
         if not chosen.done():
-            chosen.set_result(first)
+            chosen.set_result(candidate)
 
     async def watch(path: Awaitable[Channel]) -> None:
         try:
             channel = await path
         except TransportFailure:
             return
-        first = _FirstFrame(channel, choose)
-        opened.append(first)
-        channel.attach(first)
+        candidate = _Candidate(channel=channel, spoke=choose)
+        opened.append(candidate)
+        channel.attach(candidate)
 
+    winner: _Candidate | None = None
     try:
         async with asyncio.timeout(CONNECT_DEADLINE_S), asyncio.TaskGroup() as group:
             tasks = [group.create_task(watch(path)) for path in paths]
@@ -376,12 +393,11 @@ async def _first_to_speak(paths: list[Awaitable[Channel]]) -> _FirstFrame:
             for task in tasks:
                 task.cancel()
     except TimeoutError:
-        for first in opened:
-            await first.channel.close()
         raise TransportFailure("the offering device opened no path to us") from None
-    for first in opened:
-        if first is not winner:
-            await first.channel.close()
+    finally:
+        for candidate in opened:
+            if candidate is not winner:
+                await candidate.channel.close()
     return winner
 
 

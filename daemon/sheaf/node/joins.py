@@ -22,7 +22,7 @@ from sheaf.core.base.errors import (
     UsageError,
     WireError,
 )
-from sheaf.core.base.ids import DeviceId
+from sheaf.core.base.ids import DeviceId, UserId
 from sheaf.core.base.machine import Entropy
 from sheaf.core.protocol.effects import JoinAccepted, Phase
 from sheaf.core.protocol.pairing import InviteKeys, JoinRequest, check_genesis
@@ -53,6 +53,10 @@ class Meeting(Protocol):
 
     def address_hint(self) -> asyncio.Event:
         """Set whenever a new address was seen."""
+        ...
+
+    def link_to(self, user_id: UserId) -> PeerLink | None:
+        """A live connection to a device of this person."""
         ...
 
     async def dial(self, target: DialTarget, address: str) -> Connection: ...
@@ -206,12 +210,20 @@ class Joins:
         hint = self._meeting.address_hint()
         while True:
             hint.clear()
+            known = self._meeting.link_to(join.ticket.issuer)
+            if known is not None:
+                try:
+                    await self._ask(join, known)
+                    return
+                except TransportFailure as failure:
+                    logger.info("the connection broke while joining", reason=str(failure))
             addresses = dict.fromkeys([*join.ticket.hosts, *self._meeting.invitation_addresses(join.keys)])
             for address in addresses:
                 try:
                     self._update(join, state=JoinState.CONNECTING)
                     connection = await self._meeting.dial(target, address)
-                    await self._ask(join, connection)
+                    link = self._meeting.adopt_link(connection, expected=connection.peer)
+                    await self._ask(join, link)
                     return
                 except TransportFailure as failure:
                     logger.info("no luck at this address", address=address, reason=str(failure))
@@ -222,22 +234,22 @@ class Joins:
             except TimeoutError:
                 continue
 
-    async def _ask(self, join: Join, connection: Connection) -> None:
+    async def _ask(self, join: Join, link: PeerLink) -> None:
         self._update(join, state=JoinState.JOINING)
         join.accepted = asyncio.get_running_loop().create_future()
-        link = self._meeting.adopt_link(connection, expected=connection.peer)
         join.link = link
         request = JoinRequest.make(
             join.keys,
             space_id=join.ticket.space_id,
             certificate=self._identity.certificate,
-            transcript=connection.transcript,
+            transcript=link.transcript,
         )
         link.join(join.ticket.space_id, request)
         accepted = await join.accepted
         device = self._identity.device
         space_id = join.ticket.space_id
-        check_genesis(space_id, accepted.ops, connection.peer, joiner=device.device_id)
+        assert link.device_id is not None, "nobody is accepted before he has proved who he is"
+        check_genesis(space_id, accepted.ops, link.device_id, joiner=device.device_id)
         space = Space(space_id=space_id, device_id=device.device_id)
         space.add_ops(accepted.ops)
         secrets = dict(space.open_keyboxes(device))

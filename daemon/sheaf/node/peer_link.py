@@ -28,7 +28,7 @@ from sheaf.core.space.run import Run
 from sheaf.core.space.space import IngestResult, OpsResult
 from sheaf.node.driver import WakeTimer
 from sheaf.node.space_host import SpaceHost
-from sheaf.ports import Channel, Clock, Store
+from sheaf.ports import Channel, ChannelReceiver, Clock, Store
 
 READS_WAITING_MAX: Final = 1024
 """A session asks for one read per space at a time, so this is never reached by an honest build."""
@@ -73,10 +73,12 @@ class PeerLink:
         store: Store,
         clock: Clock,
         transcript: bytes,
+        is_offerer: bool,
     ) -> None:
         self.channel = channel
         self.session = session
         self.transcript = transcript
+        self.is_offerer = is_offerer
         self.is_peer_fault = False
         self.certificate: DeviceCertificate | None = None
         self.spaces: dict[SpaceId, SpaceProgress] = {}
@@ -97,12 +99,10 @@ class PeerLink:
         """Who is at the other end, once authenticated."""
         return self.certificate.device if self.certificate is not None else None
 
-    def start(self, first_frames: Sequence[bytes] = ()) -> None:
-        """Begin the session; `first_frames` came before it existed."""
+    def start(self, attach: Callable[[ChannelReceiver], None]) -> None:
+        """Begin the session; `attach` makes the channel deliver to us."""
         self.perform(self.session.start(self._clock.now()))
-        for frame in first_frames:
-            self.frame_received(frame)
-        self.channel.attach(self)
+        attach(self)
 
     async def run(self) -> None:
         """Serve the session's reads until the link has closed."""

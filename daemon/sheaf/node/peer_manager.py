@@ -18,13 +18,13 @@ from typing import Final
 import structlog
 
 from sheaf.core.base.errors import ProtocolViolation, TransportFailure
-from sheaf.core.base.ids import DeviceId, LogId, RendezvousId, SpaceId
+from sheaf.core.base.ids import DeviceId, LogId, RendezvousId, SpaceId, UserId
 from sheaf.core.base.machine import Entropy
 from sheaf.core.crypto.identity import DeviceCertificate
 from sheaf.core.protocol import effects as fx
-from sheaf.core.protocol.dialer import Dial, Dialer, Poke
+from sheaf.core.protocol.dialer import Dial, DialEffect, Dialer, Poke
 from sheaf.core.protocol.pairing import InviteKeys
-from sheaf.core.protocol.rendezvous import device_tag, invite_tag
+from sheaf.core.protocol.rendezvous import TagCandidate, device_tag, invite_tag, match
 from sheaf.core.protocol.session import Session
 from sheaf.core.protocol.signaling import OpenedSignal, SignalKind, open_signal
 from sheaf.core.space.membership import Member
@@ -183,24 +183,35 @@ class PeerManager:
 
     def _sighted(self, sighting: Sighting) -> None:
         if sighting.is_gone:
-            self._sightings.pop(sighting.instance, None)
+            gone = self._sightings.pop(sighting.instance, None)
+            for device_id in self._recognised(gone) if gone is not None else ():
+                for address in gone.addresses if gone is not None else ():
+                    self._dialer.lost_sight(device_id, address)
             return
         self._sightings[sighting.instance] = sighting
         self._address_hint.set()
         self._match(sighting)
 
     def _match(self, sighting: Sighting) -> None:
-        found: dict[DeviceId, None] = {}
-        for host in self._library.hosts():
-            for keys in host.space.recent_keys():
-                for device_id in host.space.membership.devices():
-                    if device_id != self._own and device_id not in found:
-                        tag = device_tag(keys.mdns_key, sighting.nonce, device_id)
-                        if tag in sighting.tags:
-                            found[device_id] = None
         now = self._clock.now()
-        for device_id in found:
+        for device_id in self._recognised(sighting):
             self._dial_all(self._dialer.sighted(device_id, sighting.addresses, now))
+
+    def _recognised(self, sighting: Sighting) -> list[DeviceId]:
+        """The devices of my spaces an announcement is by (PROTOCOL §6: one tag per space and epoch)."""
+        candidates = (
+            TagCandidate(keys.mdns_key, device_id, device_id)
+            for host in self._library.hosts()
+            for keys in host.space.recent_keys()
+            for device_id in host.space.membership.devices()
+            if device_id != self._own
+        )
+        return list(dict.fromkeys(match(sighting.nonce, sighting.tags, candidates)))
+
+    def network_changed(self) -> None:
+        """Addresses of this machine came or went: try everybody again."""
+        if not self._is_closing:
+            self._dial_all(self._dialer.network_changed(self._clock.now()))
 
     def invitation_addresses(self, keys: InviteKeys) -> Iterable[str]:
         """Where an invitation is announced right now, and the addresses given by hand."""
@@ -209,13 +220,20 @@ class PeerManager:
                 yield from sighting.addresses
         yield from self._static
 
+    def link_to(self, user_id: UserId) -> PeerLink | None:
+        """A live connection to any device of this person."""
+        for link in self._links.values():
+            if link.certificate is not None and link.certificate.user == user_id:
+                return link
+        return None
+
     def address_hint(self) -> asyncio.Event:
         """Set whenever something new was sighted."""
         return self._address_hint
 
     # ------------------------------------------------------------------ dialling
 
-    def _dial_all(self, actions: Iterable[Dial | Poke]) -> None:
+    def _dial_all(self, actions: Iterable[DialEffect]) -> None:
         for action in actions:
             match action:
                 case Dial():
@@ -324,13 +342,12 @@ class PeerManager:
         the other, which has an address, offers after all.
         """
         device_id = sender.device
-        if device_id in self._links:
-            return
         address = self._dialer.address_of(device_id) or signal.route.address
-        if address is not None:
+        if address is None:
+            if self._dialer.should_answer(device_id):
+                self._tasks.spawn(self._poke_back(device_id, signal.route), "poke back")
+        elif self._dialer.poked(device_id, self._clock.now()):
             self._tasks.spawn(self._dial(device_id, address), "dial")
-        else:
-            self._tasks.spawn(self._poke_back(device_id, signal.route), "poke back")
 
     async def _poke_back(self, device_id: DeviceId, route: SignalRoute) -> None:
         for target in self._targets(device_id):
@@ -366,13 +383,14 @@ class PeerManager:
             channel=connection.channel,
             session=session,
             transcript=connection.transcript,
+            is_offerer=connection.is_offerer,
             owner=self,
             store=self._store,
             clock=self._clock,
         )
         self._unnamed.add(link)
         self._tasks.spawn(link.run(), "peer link")
-        link.start(connection.first_frames)
+        link.start(connection.attach)
         return link
 
     def link_authenticated(self, link: PeerLink) -> None:
@@ -381,6 +399,9 @@ class PeerManager:
         assert device_id is not None
         self._unnamed.discard(link)
         older = self._links.get(device_id)
+        if older is not None and not self._dialer.keeps_newcomer(device_id, newcomer_is_mine=link.is_offerer):
+            link.close("there is a connection already")
+            return
         self._links[device_id] = link
         self._counts["connections_made"] += 1
         if older is not None:
