@@ -150,7 +150,11 @@ async def test_a_failed_transaction_leaves_nothing_and_those_before_it_stand(dat
     gate = Gate()
     held = asyncio.ensure_future(database.read(gate.wait))
     await asyncio.to_thread(gate.reached.wait, 10)
-    applied = [partial(put, name="a"), raising(ValueError("a bug")), partial(put, name="c")]
+    applied: list[Callable[[Session], None]] = [
+        partial(put, name="a"),
+        raising(ValueError("a bug")),
+        partial(put, name="c"),
+    ]
     writes = [asyncio.ensure_future(database.write(each)) for each in applied]
     await asyncio.sleep(0)
     gate.open()
