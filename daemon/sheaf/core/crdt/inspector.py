@@ -103,6 +103,8 @@ class _Findings:
     roots: set[str] = field(default_factory=set)
     struct_count: int = 0
     places: array[int] = field(default_factory=lambda: array("q"))
+    spans: list[tuple[int, int, bool]] | None = None
+    """Where values are, when that is asked for: from, to, and whether it is JSON text."""
     parents: set[tuple[int, int]] = field(default_factory=set)
     types: set[tuple[int, int]] = field(default_factory=set)
     dead: dict[int, list[int]] = field(default_factory=dict)
@@ -144,6 +146,13 @@ def inspect_update(data: bytes, *, limits: UpdateLimits = DEFAULT_LIMITS) -> Upd
         found.places,
         bool(found.parents),
     )
+
+
+def value_spans(data: bytes) -> list[tuple[int, int, bool]]:
+    """Where in an accepted update JSON-like values lie: (from, to, whether it is JSON text), ascending."""
+    spans: list[tuple[int, int, bool]] = []
+    _walk_clients(data, _Findings(DEFAULT_LIMITS, spans=spans))
+    return spans
 
 
 def _walk_clients(data: bytes, found: _Findings) -> int:
@@ -264,7 +273,11 @@ def _skip_content(
         return 1, _skip_type(data, pos)
     skip = _SINGLE_CONTENT.get(ref)
     if skip is not None:
-        return 1, skip(data, pos, found.limits.nesting_max)
+        end = skip(data, pos, found.limits.nesting_max)
+        if found.spans is not None and ref != _BINARY:
+            start = read_string(data, pos)[1] if ref == _FORMAT else pos
+            found.spans.append((start, end, True))
+        return 1, end
     if ref != _ANY and ref != _JSON:
         raise UpdateRefused("an item in the update has content of an unknown or unsupported kind")
     length, pos = read_uvar(data, pos)
@@ -272,7 +285,10 @@ def _skip_content(
         raise UpdateRefused("a count in the update runs past its end")
     skip = skip_any if ref == _ANY else _skip_json_or_undefined
     for _ in range(length):
+        start = pos
         pos = skip(data, pos, found.limits.nesting_max)
+        if found.spans is not None:
+            found.spans.append((start, pos, ref == _JSON))
     return length, pos
 
 

@@ -24,6 +24,7 @@ import pycrdt
 from sheaf.core.base.errors import SheafError, UpdateRefused
 from sheaf.core.base.limits import INTEGER_MAX
 from sheaf.core.base.machine import Entropy
+from sheaf.core.crdt.canonical import canonical_update
 from sheaf.core.crdt.inspector import UpdateSummary, inspect_update
 from sheaf.core.crdt.nesting import Nesting
 from sheaf.core.crdt.page import BODY, PlainNode, read_page, unknown_names
@@ -199,7 +200,7 @@ class Replica:
         """Everything, as one update, in the encoding every equal replica arrives at (PROTOCOL §3)."""
         fresh: pycrdt.Doc[Any] = pycrdt.Doc(client_id=_NORMALISING_CLIENT)
         self._guarded(lambda: fresh.apply_update(self._doc.get_update()))
-        return fresh.get_update()
+        return canonical_update(fresh.get_update())
 
     def digest(self) -> bytes:
         """32 bytes, equal on equal replicas; SHA-256 over `normalised` (PROTOCOL §3)."""

@@ -74,10 +74,12 @@ class Writer:
         if len(self.text):
             whole = str(self.text)
             end = len(whole[: self.rng.randint(1, len(whole))].encode())
-            self.text.format(0, end, {"bold": self.rng.choice([True, None])})
+            self.text.format(0, end, {"bold": self.rng.choice([{"x": 1, "y": 2, "z": "ü"}, None])})
 
     def _put(self) -> None:
-        value = self.rng.choice([1, "x", None, [1, {"a": [2]}], 2.5, pycrdt.Map({"a": 1})])
+        value = self.rng.choice(
+            [1, "x", None, [1, {"a": [2], "b": 1, "c": {"d": 1, "e": 2}}], 2.5, pycrdt.Map({"a": 1})]
+        )
         self.map[self.rng.choice("abc")] = value
 
     def _append(self) -> None:

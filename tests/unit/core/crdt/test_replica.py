@@ -144,6 +144,14 @@ def test_replicas_that_saw_everything_are_equal_whatever_the_order(seed: int) ->
     assert len({frozenset(writer.replica.clocks().items()) for writer in group}) == 1
 
 
+def test_the_normalised_form_is_an_update_with_the_same_content() -> None:
+    group, _ = history(3, steps=80)
+    again = Writer(random.Random(8))
+    again.replica.apply(group[0].replica.normalised())
+    assert again.content() == group[0].content()
+    assert again.replica.digest() == group[0].replica.digest()
+
+
 def test_equal_clocks_with_different_content_have_different_digests() -> None:
     """Two instances under one client id: what a restored backup makes (TRAPS 5)."""
     left, right = (Replica(entropy=seeded(1), client_id=5) for _ in range(2))
