@@ -1,0 +1,461 @@
+/**
+ * A pretend daemon for working on the web editor: the HTTP API and sync socket in memory, with invented people.
+ * A development tool only. It keeps nothing, checks nobody, and encrypts nothing.
+ *
+ *   node dev/mock_daemon.mjs [--port 7411] [--empty] [--slow-ack MS]
+ *
+ * It serves `dist/` (run `npm run build` first), or stands behind `npm run dev`. Any `#token=NAME` signs in as NAME.
+ */
+import { randomBytes } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { extname, join, normalize } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import * as decoding from "lib0/decoding";
+import * as encoding from "lib0/encoding";
+import { WebSocketServer } from "ws";
+import * as awarenessProtocol from "y-protocols/awareness";
+import * as Y from "yjs";
+
+const { values: options } = parseArgs({
+  options: {
+    port: { type: "string", default: "7411" },
+    empty: { type: "boolean", default: false },
+    "slow-ack": { type: "string", default: "0" },
+  },
+});
+const port = Number(options.port);
+const dist = fileURLToPath(new URL("../dist/", import.meta.url));
+const id = (prefix) => `${prefix}_${randomBytes(10).toString("hex")}`;
+const now = () => new Date().toISOString();
+const csp =
+  "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; connect-src 'self' ws: wss:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'";
+
+const self = { user_id: id("u"), device_id: id("v"), user_name: "Robin", device_name: "laptop" };
+const sessions = new Map();
+const spaces = new Map();
+const documents = new Map();
+const invitations = new Map();
+const joins = new Map();
+const rooms = new Map();
+const streams = new Set();
+
+function emit(type, data = {}) {
+  for (const stream of streams) stream.write(`event: ${type}\ndata: ${JSON.stringify(data)}\n\n`);
+}
+
+// ---- invented content ------------------------------------------------------------------------------------------
+
+function addSpace(name, role = "owner") {
+  const space = { space_id: id("s"), name, role, state: "ready" };
+  spaces.set(space.space_id, space);
+  return space;
+}
+
+let order = 0;
+function addDocument(space_id, title, { type = "page", parent_id = null, document_id = id("d"), trashed = false } = {}) {
+  order += 1;
+  const document = {
+    document_id,
+    space_id,
+    title,
+    type,
+    parent_id,
+    order: `a${String(order).padStart(4, "0")}`,
+    trashed,
+    created_at: now(),
+    updated_at: now(),
+  };
+  documents.set(document.document_id, document);
+  return document;
+}
+
+function block(text, attrs = {}) {
+  const element = new Y.XmlElement("block");
+  for (const [key, value] of Object.entries(attrs)) element.setAttribute(key, value);
+  const content = new Y.XmlText();
+  const delta = Array.isArray(text) ? text : [{ insert: text }];
+  content.applyDelta(delta.filter((part) => part.insert !== ""));
+  element.insert(0, [content]);
+  return element;
+}
+
+const people = [
+  { user_id: id("u"), device_id: id("v"), user_name: "Ann", device_name: "thinkpad" },
+  { user_id: id("u"), device_id: id("v"), user_name: "Bo Lindqvist", device_name: "mini" },
+  { user_id: id("u"), device_id: id("v"), user_name: "Chidi", device_name: "desk" },
+];
+
+function seed() {
+  const trip = addSpace("Island trip");
+  addSpace("Reading group", "editor");
+  const plan = addDocument(trip.space_id, "The week on Vlieland", { document_id: "d_welcome" });
+  addDocument(trip.space_id, "Packing list", { parent_id: plan.document_id });
+  addDocument(trip.space_id, "Ferries and trains", { parent_id: plan.document_id });
+  addDocument(trip.space_id, "Recipes for the camping stove");
+  addDocument(trip.space_id, "notes.md", { type: "text", document_id: "d_notes" });
+  addDocument(trip.space_id, "Old budget", { trashed: true });
+  const doc = room(plan.document_id).doc;
+  doc.getMap("meta").set("schema", 1);
+  const code = new Y.XmlElement("code");
+  code.setAttribute("language", "text");
+  code.insert(0, [new Y.XmlText("14:20  Harlingen → Vlieland   (90 min)\n16:05  bus to the house, 4 stops")]);
+  doc.getXmlFragment("body").insert(0, [
+    block([
+      { insert: "We leave on " },
+      { insert: "Friday", attributes: { bold: {} } },
+      { insert: ", the three of us, and the house is ours until the Sunday after. Everything on this page lives on our own laptops; write whenever you like, also on the boat." },
+    ]),
+    block("Getting there", { kind: "h2" }),
+    block("Train to Harlingen Haven", { kind: "ordered" }),
+    block("The slow ferry, because the deck is the best part", { kind: "ordered" }),
+    block("Bikes from the harbour", { kind: "ordered" }),
+    block("Ask for the long frame", { kind: "ordered", indent: 1 }),
+    code,
+    block("Before Friday", { kind: "h2" }),
+    block("Book the ferry", { kind: "todo", checked: true }),
+    block("Charge the lamps", { kind: "todo" }),
+    block([
+      { insert: "Ask Bo about the " },
+      { insert: "tide table", attributes: { link: { href: "https://example.org/tides" } } },
+    ], { kind: "todo" }),
+    block("No signal on the north side. That is the point.", { kind: "callout" }),
+    block("The sea is not a place one visits. It is a place one is lent.", { kind: "quote" }),
+    new Y.XmlElement("divider"),
+    block("Evenings", { kind: "h3" }),
+    block("Pancakes, then cards", { kind: "bullet" }),
+    block([{ insert: "Read aloud, " }, { insert: "one chapter each", attributes: { highlight: {} } }], { kind: "bullet" }),
+  ]);
+  room("d_notes").doc.getText("text").insert(
+    0,
+    "# Notes\n\nPlain *Markdown*, for those who like to see the signs.\n\n- one\n- two **strong** words\n\n> and a quote\n\n```js\nconst tide = await table.next();\n```\n",
+  );
+}
+
+const view = (space) => ({
+  ...space,
+  member_count: 4,
+  document_count: [...documents.values()].filter((d) => d.space_id === space.space_id && !d.trashed).length,
+});
+
+function peers() {
+  const [first] = spaces.keys();
+  if (!first || options.empty) return [];
+  const at = (behind) => [{ space_id: first, behind, done_bytes: 0, total_bytes: 0 }];
+  const [ann, bo, chidi] = people;
+  return [
+    { ...ann, state: "live", path: "webrtc", rtt_ms: 3.4, spaces: at(0), last_seen_at: now() },
+    { ...bo, state: "offline", path: null, rtt_ms: null, spaces: at(12), last_seen_at: new Date(Date.now() - 7.2e6).toISOString() },
+    { ...chidi, state: "offline", path: null, rtt_ms: null, spaces: at(40), last_seen_at: new Date(Date.now() - 2.6e8).toISOString() },
+  ];
+}
+
+// ---- HTTP ------------------------------------------------------------------------------------------------------
+
+const qr = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 29 29" shape-rendering="crispEdges"><rect width="29" height="29" fill="#fff"/>${Array.from(
+  { length: 29 * 29 },
+  (_, n) => [n % 29, Math.floor(n / 29)],
+)
+  .filter(([x, y]) => x > 1 && y > 1 && x < 27 && y < 27 && (x * 7 + y * 13 + x * y) % 3 === 0)
+  .map(([x, y]) => `<path d="M${x} ${y}h1v1h-1z"/>`)
+  .join("")}</svg>`;
+
+const problem = (status, title, detail) => ({ status, body: { type: "about:blank", title, status, detail }, problem: true });
+const ok = (body, status = 200) => ({ status, body });
+
+function orderAfter(document, parent_id, after_id) {
+  const siblings = [...documents.values()]
+    .filter((d) => d.space_id === document.space_id && d.parent_id === parent_id && d !== document)
+    .sort((a, b) => (a.order < b.order ? -1 : 1));
+  const index = after_id === null ? 0 : siblings.findIndex((d) => d.document_id === after_id) + 1;
+  siblings.splice(index, 0, document);
+  document.parent_id = parent_id;
+  siblings.forEach((d, n) => {
+    d.order = `a${String(n).padStart(4, "0")}`;
+  });
+}
+
+function startJoin(ticket) {
+  const join = {
+    join_id: id("j"), space_id: null, space_name: null, state: "searching", done_bytes: 0, total_bytes: 0, error: null,
+  };
+  joins.set(join.join_id, join);
+  const steps = ticket.includes("bad")
+    ? [["failed", { error: { title: "Nobody answered", detail: "Is the other laptop on, and on the same network?" } }]]
+    : [
+        ["connecting", {}],
+        ["joining", { space_name: "Garden plans" }],
+        ["catching_up", { done_bytes: 120_000, total_bytes: 800_000 }],
+        ["catching_up", { done_bytes: 560_000, total_bytes: 800_000 }],
+        ["done", {}],
+      ];
+  steps.forEach(([state, fields], n) => {
+    setTimeout(() => {
+      if (!joins.has(join.join_id)) return;
+      Object.assign(join, fields, { state });
+      if (state === "done") {
+        const space = addSpace("Garden plans", "editor");
+        join.space_id = space.space_id;
+        addDocument(space.space_id, "Beds and paths");
+        emit("spaces_changed");
+      }
+      emit("join_changed", join);
+    }, 900 * (n + 1));
+  });
+  return join;
+}
+
+const routes = [
+  ["GET", /^\/status$/, (_, __, token) => ok({
+    version: "0.1.0", started_at: now(), data_dir: "~/.local/share/sheaf", ...self, port,
+    // Signed in under one of the invented names, a second window plays that person's cursor.
+    ...people.find((person) => person.user_name.startsWith(token)),
+    lan: { listening: "0.0.0.0:51234", mdns: "on", addresses: ["192.168.1.4:51234"] },
+    storage: { state: "ok", detail: null, unsent_edits: 0 },
+    spaces: [...spaces.values()].map(view), peers: peers(),
+  })],
+  ["PATCH", /^\/profile$/, (_, body) => {
+    Object.assign(self, body);
+    emit("profile_changed");
+    return ok({ user_name: self.user_name, device_name: self.device_name });
+  }],
+  ["GET", /^\/spaces$/, () => ok({ spaces: [...spaces.values()].map(view) })],
+  ["POST", /^\/spaces$/, (_, body) => {
+    const space = addSpace(body.name);
+    emit("spaces_changed");
+    return ok(view(space), 201);
+  }],
+  ["PATCH", /^\/spaces\/([^/]+)$/, ([space_id], body) => {
+    Object.assign(spaces.get(space_id), { name: body.name });
+    emit("spaces_changed");
+    return ok(view(spaces.get(space_id)));
+  }],
+  ["DELETE", /^\/spaces\/([^/]+)$/, ([space_id]) => {
+    spaces.delete(space_id);
+    emit("spaces_changed");
+    return ok(null, 204);
+  }],
+  ["GET", /^\/spaces\/([^/]+)\/documents$/, ([space_id]) =>
+    ok({ documents: [...documents.values()].filter((d) => d.space_id === space_id) })],
+  ["POST", /^\/spaces\/([^/]+)\/documents$/, ([space_id], body) => {
+    const document = addDocument(space_id, body.title, { type: body.type, parent_id: body.parent_id });
+    orderAfter(document, document.parent_id, [...documents.values()].filter((d) => d.parent_id === document.parent_id && d !== document && d.space_id === space_id).at(-1)?.document_id ?? null);
+    emit("documents_changed", { space_id });
+    return ok(document, 201);
+  }],
+  ["GET", /^\/documents\/([^/]+)$/, ([document_id]) =>
+    documents.has(document_id) ? ok(documents.get(document_id)) : problem(404, "No such document", "It was deleted, or this laptop has not heard of it.")],
+  ["PATCH", /^\/documents\/([^/]+)$/, ([document_id], body) => {
+    const document = documents.get(document_id);
+    if (!document) return problem(404, "No such document");
+    if ("after_id" in body || "parent_id" in body) {
+      orderAfter(document, "parent_id" in body ? body.parent_id : document.parent_id, body.after_id ?? null);
+    }
+    if ("title" in body) document.title = body.title;
+    if ("trashed" in body) document.trashed = body.trashed;
+    document.updated_at = now();
+    emit("documents_changed", { space_id: document.space_id });
+    return ok(document);
+  }],
+  ["GET", /^\/spaces\/([^/]+)\/invitations$/, ([space_id]) => ok({ invitations: invitations.get(space_id) ?? [] })],
+  ["POST", /^\/spaces\/([^/]+)\/invitations$/, ([space_id], body) => {
+    const ticket = `sheaf1${randomBytes(90).toString("hex")}`;
+    const invitation = {
+      invitation_id: id("i"), ticket, link: `sheaf:join#${ticket}`, qr_svg: qr, role: body.role,
+      expires_at: new Date(Date.now() + (body.expires_in_s ?? 604800) * 1000).toISOString(), uses_left: body.max_uses ?? 1,
+    };
+    invitations.set(space_id, [...(invitations.get(space_id) ?? []), invitation]);
+    emit("invitations_changed", { space_id });
+    return ok(invitation, 201);
+  }],
+  ["DELETE", /^\/spaces\/([^/]+)\/invitations\/([^/]+)$/, ([space_id, invitation_id]) => {
+    invitations.set(space_id, (invitations.get(space_id) ?? []).filter((i) => i.invitation_id !== invitation_id));
+    emit("invitations_changed", { space_id });
+    return ok(null, 204);
+  }],
+  ["POST", /^\/join$/, (_, body) =>
+    body.ticket?.startsWith("sheaf1") ? ok(startJoin(body.ticket), 202) : problem(422, "That is not an invitation", "An invitation starts with “sheaf1”.")],
+  ["GET", /^\/join\/([^/]+)$/, ([join_id]) => (joins.has(join_id) ? ok(joins.get(join_id)) : problem(404, "No such join"))],
+  ["DELETE", /^\/join\/([^/]+)$/, ([join_id]) => {
+    joins.delete(join_id);
+    return ok(null, 204);
+  }],
+  ["GET", /^\/spaces\/([^/]+)\/members$/, () => ok({
+    members: [
+      { user_id: self.user_id, name: self.user_name, role: "owner", is_self: true, devices: [{ device_id: self.device_id, name: self.device_name, is_self: true, online: true }] },
+      ...people.map((p, n) => ({
+        user_id: p.user_id, name: p.user_name, role: n === 2 ? "reader" : "editor", is_self: false,
+        devices: [{ device_id: p.device_id, name: p.device_name, is_self: false, online: n === 0 }],
+      })),
+    ],
+  })],
+  ["GET", /^\/peers$/, () => ok({ peers: peers() })],
+];
+
+const cookieOf = (request) => /(?:^|;\s*)sheaf_mock=([^;]+)/.exec(request.headers.cookie ?? "")?.[1];
+
+async function readBody(request) {
+  const chunks = [];
+  for await (const chunk of request) chunks.push(chunk);
+  const text = Buffer.concat(chunks).toString();
+  return text === "" ? null : JSON.parse(text);
+}
+
+const types = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".webmanifest": "application/manifest+json" };
+
+async function serveFile(pathname, response) {
+  const safe = normalize(pathname).replace(/^(\.\.[/\\])+/, "");
+  const isPage = safe === "/" || safe.startsWith("/d/") || safe.startsWith("/s/");
+  try {
+    const body = await readFile(join(dist, isPage ? "index.html" : safe));
+    response.writeHead(200, {
+      "content-type": types[isPage ? ".html" : extname(safe)] ?? "application/octet-stream",
+      "content-security-policy": csp,
+      "cache-control": safe.startsWith("/assets/") ? "public, max-age=31536000, immutable" : "no-store",
+    });
+    response.end(body);
+  } catch {
+    response.writeHead(404).end("not found");
+  }
+}
+
+const server = createServer(async (request, response) => {
+  const { pathname } = new URL(request.url, "http://localhost");
+  if (!pathname.startsWith("/api/v1")) return serveFile(pathname, response);
+  const path = pathname.slice("/api/v1".length);
+  if (path === "/session" && request.method === "POST") {
+    const { token } = await readBody(request);
+    const key = randomBytes(8).toString("hex");
+    sessions.set(key, token);
+    response.writeHead(204, { "set-cookie": `sheaf_mock=${key}; HttpOnly; SameSite=Strict; Path=/` });
+    return response.end();
+  }
+  if (!sessions.has(cookieOf(request))) {
+    response.writeHead(401, { "content-type": "application/problem+json" });
+    return response.end(JSON.stringify({ type: "about:blank", title: "Signed out", status: 401 }));
+  }
+  if (path === "/events") {
+    response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
+    response.write(": hello\n\n");
+    streams.add(response);
+    request.on("close", () => streams.delete(response));
+    return undefined;
+  }
+  const body = request.method === "GET" ? null : await readBody(request).catch(() => null);
+  for (const [method, pattern, handle] of routes) {
+    const match = method === request.method && pattern.exec(path);
+    if (!match) continue;
+    const answer = handle(match.slice(1), body ?? {}, sessions.get(cookieOf(request)));
+    response.writeHead(answer.status, { "content-type": answer.problem ? "application/problem+json" : "application/json", "cache-control": "no-store" });
+    return response.end(answer.status === 204 ? undefined : JSON.stringify(answer.body));
+  }
+  response.writeHead(404, { "content-type": "application/problem+json" });
+  return response.end(JSON.stringify({ type: "about:blank", title: "Not found", status: 404 }));
+});
+
+// ---- sync ------------------------------------------------------------------------------------------------------
+
+function room(document_id) {
+  let found = rooms.get(document_id);
+  if (!found) {
+    const doc = new Y.Doc();
+    const awareness = new awarenessProtocol.Awareness(doc);
+    awareness.setLocalState(null);
+    found = { doc, awareness, sockets: new Set() };
+    const all = found.sockets;
+    doc.on("update", (update, origin) => {
+      const frame = encode((e) => {
+        encoding.writeVarUint(e, 0);
+        encoding.writeVarUint(e, 2);
+        encoding.writeVarUint8Array(e, update);
+      });
+      for (const socket of all) if (socket !== origin) socket.send(frame);
+    });
+    awareness.on("update", ({ added, updated, removed }) => {
+      const frame = encode((e) => {
+        encoding.writeVarUint(e, 1);
+        encoding.writeVarUint8Array(e, awarenessProtocol.encodeAwarenessUpdate(awareness, [...added, ...updated, ...removed]));
+      });
+      for (const socket of all) socket.send(frame);
+    });
+    rooms.set(document_id, found);
+  }
+  return found;
+}
+
+function encode(write) {
+  const encoder = encoding.createEncoder();
+  write(encoder);
+  return encoding.toUint8Array(encoder);
+}
+
+const sockets = new WebSocketServer({ noServer: true });
+server.on("upgrade", (request, socket, head) => {
+  const match = /^\/sync\/([^/?]+)/.exec(request.url ?? "");
+  if (!match) return socket.destroy();
+  return sockets.handleUpgrade(request, socket, head, (ws) => {
+    if (!sessions.has(cookieOf(request))) return ws.close(4401);
+    if (!documents.has(match[1])) return ws.close(4404);
+    return connect(ws, room(match[1]), spaces.get(documents.get(match[1]).space_id)?.role === "reader");
+  });
+});
+
+function connect(ws, { doc, awareness, sockets: all }, readOnly) {
+  ws.binaryType = "nodebuffer";
+  all.add(ws);
+  let frames = 0;
+  const mine = new Set();
+  const sendSync = (step, payload) =>
+    ws.send(encode((e) => {
+      encoding.writeVarUint(e, 0);
+      encoding.writeVarUint(e, step);
+      encoding.writeVarUint8Array(e, payload);
+    }));
+  const sendAck = () => {
+    const count = frames;
+    setTimeout(() => ws.send(encode((e) => {
+      encoding.writeVarUint(e, 101);
+      encoding.writeVarUint(e, count);
+      encoding.writeVarUint8Array(e, Y.encodeStateVector(doc));
+    })), Number(options["slow-ack"]));
+  };
+  if (readOnly) {
+    ws.send(encode((e) => {
+      encoding.writeVarUint(e, 2);
+      encoding.writeVarUint(e, 0);
+      encoding.writeVarString(e, "read-only");
+    }));
+  }
+  sendSync(0, Y.encodeStateVector(doc));
+  ws.on("message", (data) => {
+    const decoder = decoding.createDecoder(new Uint8Array(data));
+    const kind = decoding.readVarUint(decoder);
+    if (kind === 0) {
+      const step = decoding.readVarUint(decoder);
+      const payload = decoding.readVarUint8Array(decoder);
+      if (step === 0) sendSync(1, Y.encodeStateAsUpdate(doc, payload));
+      else if (!readOnly) {
+        Y.applyUpdate(doc, payload, ws);
+        frames += 1;
+        sendAck();
+      }
+    } else if (kind === 1) {
+      const update = decoding.readVarUint8Array(decoder);
+      awarenessProtocol.applyAwarenessUpdate(awareness, update, ws);
+      for (const client of awareness.getStates().keys()) mine.add(client);
+    } else if (kind === 3) {
+      ws.send(encode((e) => {
+        encoding.writeVarUint(e, 1);
+        encoding.writeVarUint8Array(e, awarenessProtocol.encodeAwarenessUpdate(awareness, [...awareness.getStates().keys()]));
+      }));
+    }
+  });
+  ws.on("close", () => {
+    all.delete(ws);
+    if (all.size === 0) awarenessProtocol.removeAwarenessStates(awareness, [...mine], null);
+  });
+}
+
+if (!options.empty) seed();
+server.listen(port, "127.0.0.1", () => process.stdout.write(`http://127.0.0.1:${port}/#token=Robin\n`));

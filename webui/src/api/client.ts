@@ -1,0 +1,85 @@
+/** The daemon's HTTP API (INTERFACES, HTTP). Knows addresses and problems; nothing of stores or screens. */
+import type { DocumentId, SpaceId } from "../model/identifiers";
+import { ApiError, type SheafApi } from "../model/ports";
+import type { Schema } from "./schema";
+
+const request_timeout_ms = 15_000;
+
+interface Call {
+  method?: "GET" | "POST" | "PATCH" | "DELETE";
+  body?: unknown;
+}
+
+function isProblem(value: unknown): value is Schema<"Problem"> {
+  return typeof value === "object" && value !== null && "title" in value && typeof value.title === "string";
+}
+
+async function failureOf(response: Response): Promise<ApiError> {
+  if (response.status === 401) return new ApiError({ kind: "signed_out" });
+  const body: unknown = await response.json().catch(() => null);
+  // A gateway's answer while the daemon is down (the development proxy) is not the daemon speaking.
+  if (!isProblem(body) && response.status >= 500) return new ApiError({ kind: "unreachable" });
+  return new ApiError({
+    kind: "problem",
+    status: response.status,
+    title: isProblem(body) ? body.title : `Sheaf answered ${response.status}`,
+    detail: isProblem(body) ? (body.detail ?? null) : null,
+  });
+}
+
+export function createApi(base = "/api/v1"): SheafApi {
+  async function call(path: string, { method = "GET", body }: Call = {}): Promise<Response> {
+    let response: Response;
+    try {
+      response = await fetch(`${base}${path}`, {
+        method,
+        credentials: "same-origin",
+        cache: "no-store",
+        signal: AbortSignal.timeout(request_timeout_ms),
+        ...(body === undefined
+          ? {}
+          : { body: JSON.stringify(body), headers: { "content-type": "application/json" } }),
+      });
+    } catch {
+      throw new ApiError({ kind: "unreachable" });
+    }
+    if (!response.ok) throw await failureOf(response);
+    return response;
+  }
+
+  /** The daemon is this program's other half, of the same build: its answers are trusted to be what they say. */
+  async function read<T>(path: string, options?: Call): Promise<T> {
+    const response = await call(path, options);
+    return (await response.json()) as T;
+  }
+
+  const space = (id: SpaceId) => `/spaces/${encodeURIComponent(id)}`;
+  const document = (id: DocumentId) => `/documents/${encodeURIComponent(id)}`;
+
+  return {
+    signIn: async (token) => void (await call("/session", { method: "POST", body: { token } })),
+    signOut: async () => void (await call("/session", { method: "DELETE" })),
+    status: () => read<Schema<"Status">>("/status"),
+    updateProfile: async (profile) => void (await call("/profile", { method: "PATCH", body: profile })),
+    spaces: async () => (await read<Schema<"SpaceList">>("/spaces")).spaces,
+    createSpace: (name) => read<Schema<"Space">>("/spaces", { method: "POST", body: { name } }),
+    renameSpace: (id, name) => read<Schema<"Space">>(space(id), { method: "PATCH", body: { name } }),
+    leaveSpace: async (id) => void (await call(space(id), { method: "DELETE" })),
+    documents: async (id) => (await read<Schema<"DocumentList">>(`${space(id)}/documents`)).documents,
+    document: (id) => read<Schema<"Document">>(document(id)),
+    createDocument: (id, body) =>
+      read<Schema<"Document">>(`${space(id)}/documents`, { method: "POST", body }),
+    updateDocument: (id, body) => read<Schema<"Document">>(document(id), { method: "PATCH", body }),
+    invitations: async (id) => (await read<Schema<"InvitationList">>(`${space(id)}/invitations`)).invitations,
+    createInvitation: (id, body) =>
+      read<Schema<"Invitation">>(`${space(id)}/invitations`, { method: "POST", body }),
+    revokeInvitation: async (id, invitationId) =>
+      void (await call(`${space(id)}/invitations/${encodeURIComponent(invitationId)}`, { method: "DELETE" })),
+    join: (ticket) => read<Schema<"Join">>("/join", { method: "POST", body: { ticket } }),
+    joinProgress: (joinId) => read<Schema<"Join">>(`/join/${encodeURIComponent(joinId)}`),
+    cancelJoin: async (joinId) =>
+      void (await call(`/join/${encodeURIComponent(joinId)}`, { method: "DELETE" })),
+    members: async (id) => (await read<Schema<"MemberList">>(`${space(id)}/members`)).members,
+    peers: async () => (await read<Schema<"PeerList">>("/peers")).peers,
+  };
+}

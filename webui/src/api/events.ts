@@ -1,0 +1,76 @@
+/**
+ * The daemon's event stream (server-sent events). Events only say that something changed; whoever listens
+ * fetches again, and fetches everything when the stream opens.
+ */
+import { parseSpaceId } from "../model/identifiers";
+import type { DaemonEvent, Join } from "../model/library";
+
+export interface EventStreamListener {
+  onOpen(): void;
+  onEvent(event: DaemonEvent): void;
+  /** The stream broke. The browser may be retrying by itself, or not at all: the listener decides. */
+  onLost(): void;
+}
+
+const names = [
+  "documents_changed",
+  "spaces_changed",
+  "members_changed",
+  "invitations_changed",
+  "peers_changed",
+  "join_changed",
+  "storage_changed",
+  "profile_changed",
+] as const satisfies readonly DaemonEvent["type"][];
+
+type Fields = Record<string, unknown>;
+
+function parseFields(data: string): Fields {
+  try {
+    const value: unknown = JSON.parse(data);
+    return typeof value === "object" && value !== null ? (value as Fields) : {};
+  } catch {
+    return {};
+  }
+}
+
+/** One event, or null when it is not one we know. */
+export function parseEvent(type: DaemonEvent["type"], data: string): DaemonEvent | null {
+  const fields = parseFields(data);
+  switch (type) {
+    case "documents_changed":
+    case "members_changed":
+    case "invitations_changed": {
+      const space_id = typeof fields.space_id === "string" ? parseSpaceId(fields.space_id) : null;
+      return space_id ? { type, space_id } : null;
+    }
+    case "spaces_changed":
+    case "peers_changed":
+    case "profile_changed":
+      return { type };
+    case "join_changed":
+      return typeof fields.join_id === "string" ? { type, join: fields as unknown as Join } : null;
+    case "storage_changed": {
+      const state = fields.state;
+      if (state !== "ok" && state !== "read_only" && state !== "failed") return null;
+      return { type, storage: { state, detail: typeof fields.detail === "string" ? fields.detail : null } };
+    }
+  }
+}
+
+/** Opens the stream; the returned function closes it. */
+export function openEvents(listener: EventStreamListener, address = "/api/v1/events"): () => void {
+  const source = new EventSource(address);
+  source.onopen = () => listener.onOpen();
+  source.onerror = () => {
+    source.close();
+    listener.onLost();
+  };
+  for (const name of names) {
+    source.addEventListener(name, (message: MessageEvent<string>) => {
+      const event = parseEvent(name, message.data);
+      if (event) listener.onEvent(event);
+    });
+  }
+  return () => source.close();
+}

@@ -1,0 +1,153 @@
+/** Joining a space: paste, watch, arrive. */
+import { CircleCheck } from "lucide-react";
+import { type FormEvent, useEffect, useState } from "react";
+import { useActions } from "../hooks/actions";
+import { useApp } from "../hooks/app";
+import { useStore } from "../hooks/store";
+import type { Join, JoinState } from "../model/library";
+import { findTicket } from "../model/ticket";
+import { bytes } from "../model/time";
+import { Button, Field, Spinner } from "./controls";
+import { Dialog } from "./Dialog";
+
+const steps: readonly { state: JoinState; label: string }[] = [
+  { state: "searching", label: "Looking for the other laptop" },
+  { state: "connecting", label: "Connecting" },
+  { state: "joining", label: "Being let in" },
+  { state: "catching_up", label: "Fetching what is written" },
+];
+
+export function JoinDialog({ ticket = "", onClose }: { ticket?: string; onClose: () => void }) {
+  const { joining, library, overlays } = useApp();
+  const actions = useActions();
+  const state = useStore(joining);
+  const [text, setText] = useState(ticket);
+  const [complaint, setComplaint] = useState<string | null>(null);
+  const arrived = state.kind === "running" && state.join.state === "done" ? state.join.space_id : null;
+
+  useEffect(() => {
+    if (arrived) void library.refresh().catch(() => undefined);
+  }, [arrived, library]);
+
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    const found = findTicket(text);
+    setComplaint(found ? null : "There is no invitation in this. It is a long word that starts with “sheaf1”.");
+    if (found) void joining.start(found);
+  };
+  const leave = () => {
+    if (arrived) joining.reset();
+    else joining.cancel();
+    onClose();
+  };
+  const background = () => {
+    onClose();
+    overlays.notify("Still joining. The space appears on the left when it is here.");
+  };
+
+  if (state.kind === "running" && state.join.state !== "failed") {
+    return (
+      <Dialog title="Join a space" onClose={arrived ? leave : background}>
+        <JoinProgress join={state.join} />
+        <div className="dialog-footer">
+          {arrived ? (
+            <Button
+              look="primary"
+              onClick={() => {
+                leave();
+                actions.openSpace(arrived);
+              }}
+            >
+              Open {state.join.space_name ?? "the space"}
+            </Button>
+          ) : (
+            <>
+              <Button look="quiet" onClick={leave}>
+                Stop joining
+              </Button>
+              <Button onClick={background}>Continue in the background</Button>
+            </>
+          )}
+        </div>
+      </Dialog>
+    );
+  }
+
+  const failure =
+    complaint ??
+    (state.kind === "refused"
+      ? state.message
+      : state.kind === "running"
+        ? [state.join.error?.title, state.join.error?.detail].filter(Boolean).join(". ") || "Joining did not work."
+        : null);
+  return (
+    <Dialog title="Join a space" onClose={leave}>
+      <form onSubmit={submit}>
+        <p className="lead">Paste the invitation you were sent. The laptop it came from has to be on and within reach.</p>
+        <Field label="Invitation">
+          {(id) => (
+            <textarea
+              id={id}
+              data-testid="join-input"
+              className="ticket-text"
+              rows={4}
+              value={text}
+              spellCheck={false}
+              autoComplete="off"
+              placeholder="sheaf1…"
+              aria-invalid={failure !== null}
+              onChange={(event) => {
+                setText(event.target.value);
+                setComplaint(null);
+              }}
+              onKeyDown={(event) => {
+                if (event.key === "Enter" && !event.shiftKey) {
+                  event.preventDefault();
+                  event.currentTarget.form?.requestSubmit();
+                }
+              }}
+            />
+          )}
+        </Field>
+        {failure ? (
+          <p className="form-problem" role="alert">
+            {failure}
+          </p>
+        ) : null}
+        <Button type="submit" look="primary" data-testid="join-submit" disabled={state.kind === "asking" || text.trim() === ""}>
+          {state.kind === "asking" ? <Spinner label="Asking" /> : null}
+          {failure && state.kind !== "idle" ? "Try again" : "Join"}
+        </Button>
+      </form>
+    </Dialog>
+  );
+}
+
+function JoinProgress({ join }: { join: Join }) {
+  const done = join.state === "done";
+  const at = done ? steps.length : steps.findIndex((step) => step.state === join.state);
+  const share = join.total_bytes > 0 ? join.done_bytes / join.total_bytes : 0;
+  return (
+    <div className="join-progress" role="status" aria-live="polite">
+      {done ? (
+        <p className="join-arrived">
+          <CircleCheck size={22} aria-hidden="true" /> You are in{join.space_name ? `: ${join.space_name}` : ""}.
+        </p>
+      ) : null}
+      <ol className="steps">
+        {steps.map((step, index) => (
+          <li key={step.state} className={index < at ? "step-done" : index === at ? "step-now" : ""} aria-current={index === at ? "step" : undefined}>
+            <span>{step.label}</span>
+            {step.state === "joining" && join.space_name ? <span className="muted">{join.space_name}</span> : null}
+            {step.state === "catching_up" && index === at && join.total_bytes > 0 ? (
+              <span className="muted">
+                {bytes(join.done_bytes)} of {bytes(join.total_bytes)}
+              </span>
+            ) : null}
+          </li>
+        ))}
+      </ol>
+      <progress value={done ? 1 : Math.max(0, (at + share) / steps.length)} max={1} aria-label="Joining" />
+    </div>
+  );
+}

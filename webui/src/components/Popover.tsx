@@ -1,0 +1,44 @@
+/** A button with a small panel below it. */
+import { type ReactNode, useRef, useState } from "react";
+import { useDismiss } from "../hooks/dismiss";
+
+interface PopoverProps {
+  label: string;
+  button: ReactNode;
+  buttonClass?: string;
+  testId?: string;
+  data?: Record<`data-${string}`, string>;
+  children: ReactNode;
+}
+
+export function Popover({ label, button, buttonClass = "", testId, data, children }: PopoverProps) {
+  const [open, setOpen] = useState(false);
+  const area = useRef<HTMLDivElement | null>(null);
+  const trigger = useRef<HTMLButtonElement | null>(null);
+  useDismiss(area, open, () => {
+    setOpen(false);
+    trigger.current?.focus();
+  });
+  return (
+    <div className="popover" ref={area}>
+      <button
+        ref={trigger}
+        type="button"
+        className={buttonClass}
+        aria-label={label}
+        aria-expanded={open}
+        aria-haspopup="dialog"
+        data-testid={testId}
+        {...data}
+        onClick={() => setOpen(!open)}
+      >
+        {button}
+      </button>
+      {open ? (
+        <div className="popover-panel" role="dialog" aria-label={label}>
+          {children}
+        </div>
+      ) : null}
+    </div>
+  );
+}

@@ -1,0 +1,125 @@
+/**
+ * What the daemon tells about spaces, documents and people. Field names are the wire's own (snake_case): one
+ * word per idea, from the core to the screen.
+ */
+import type { DeviceId, DocumentId, SpaceId, UserId } from "./identifiers";
+
+export type Role = "owner" | "editor" | "reader";
+export type DocumentType = "page" | "text";
+
+export interface Space {
+  space_id: SpaceId;
+  name: string;
+  role: Role;
+  member_count: number;
+  document_count: number;
+  state: "ready" | "joining";
+}
+
+export interface Document {
+  document_id: DocumentId;
+  space_id: SpaceId;
+  title: string;
+  type: DocumentType;
+  parent_id: DocumentId | null;
+  order: string;
+  trashed: boolean;
+  created_at: string;
+  updated_at: string;
+}
+
+export interface PeerSpace {
+  space_id: SpaceId;
+  /** Envelopes of mine that the peer lacks. */
+  behind: number;
+  done_bytes: number;
+  total_bytes: number;
+}
+
+export interface Peer {
+  device_id: DeviceId;
+  user_id: UserId;
+  user_name: string;
+  device_name: string;
+  state: "connecting" | "syncing" | "live" | "offline";
+  path: "webrtc" | "tunnel" | "relay" | null;
+  rtt_ms: number | null;
+  spaces: PeerSpace[];
+  last_seen_at: string | null;
+}
+
+export interface StorageState {
+  state: "ok" | "read_only" | "failed";
+  detail: string | null;
+  unsent_edits: number;
+}
+
+export interface Status {
+  version: string;
+  started_at: string;
+  data_dir: string;
+  user_id: UserId;
+  user_name: string;
+  device_id: DeviceId;
+  device_name: string;
+  port: number;
+  lan: { listening: string | null; mdns: string; addresses: string[] };
+  storage: StorageState;
+  spaces: Space[];
+  peers: Peer[];
+}
+
+export interface MemberDevice {
+  device_id: DeviceId;
+  name: string;
+  is_self: boolean;
+  online: boolean;
+}
+
+export interface Member {
+  user_id: UserId;
+  name: string;
+  role: Role;
+  is_self: boolean;
+  devices: MemberDevice[];
+}
+
+export interface Invitation {
+  invitation_id: string;
+  /** Present only for invitations that this device issued. */
+  ticket?: string | null;
+  link?: string | null;
+  qr_svg?: string | null;
+  role: Role;
+  expires_at: string | null;
+  uses_left: number | null;
+}
+
+export type JoinState = "searching" | "connecting" | "joining" | "catching_up" | "done" | "failed";
+
+export interface Join {
+  join_id: string;
+  space_id: SpaceId | null;
+  space_name: string | null;
+  state: JoinState;
+  done_bytes: number;
+  total_bytes: number;
+  error: { title: string; detail: string | null } | null;
+}
+
+/** What came over the event stream (HTTP: `GET /events`). */
+export type DaemonEvent =
+  | { type: "documents_changed"; space_id: SpaceId }
+  | { type: "spaces_changed" }
+  | { type: "members_changed"; space_id: SpaceId }
+  | { type: "invitations_changed"; space_id: SpaceId }
+  | { type: "peers_changed" }
+  | { type: "join_changed"; join: Join }
+  | { type: "storage_changed"; storage: Pick<StorageState, "state" | "detail"> }
+  | { type: "profile_changed" };
+
+export const untitled = "Untitled";
+
+export function titleOf(document: Pick<Document, "title">): string {
+  return document.title.trim() === "" ? untitled : document.title;
+}

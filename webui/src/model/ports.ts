@@ -1,0 +1,77 @@
+/**
+ * The ports that stores are built on. `api/client` implements them; tests pass plain objects. Keeping them here
+ * lets `stores` and `api` stay strangers.
+ */
+import type { DocumentId, SpaceId } from "./identifiers";
+import type {
+  Document,
+  DocumentType,
+  Invitation,
+  Join,
+  Member,
+  Peer,
+  Role,
+  Space,
+  Status,
+} from "./library";
+
+/** Why a request did not give an answer. */
+export type ApiFailure =
+  | { kind: "unreachable" }
+  | { kind: "signed_out" }
+  | { kind: "problem"; status: number; title: string; detail: string | null };
+
+export class ApiError extends Error {
+  readonly failure: ApiFailure;
+  constructor(failure: ApiFailure) {
+    super(describeFailure(failure));
+    this.failure = failure;
+  }
+}
+
+export function describeFailure(failure: ApiFailure): string {
+  switch (failure.kind) {
+    case "unreachable":
+      return "Sheaf is not running on this laptop right now.";
+    case "signed_out":
+      return "This browser is signed out. Run “sheaf open” to sign in again.";
+    case "problem":
+      return failure.detail ?? failure.title;
+  }
+}
+
+export interface DocumentPatch {
+  title?: string;
+  parent_id?: DocumentId | null;
+  after_id?: DocumentId | null;
+  trashed?: boolean;
+}
+
+export interface SheafApi {
+  signIn(token: string): Promise<void>;
+  signOut(): Promise<void>;
+  status(): Promise<Status>;
+  updateProfile(profile: { user_name?: string; device_name?: string }): Promise<void>;
+  spaces(): Promise<Space[]>;
+  createSpace(name: string): Promise<Space>;
+  renameSpace(spaceId: SpaceId, name: string): Promise<Space>;
+  leaveSpace(spaceId: SpaceId): Promise<void>;
+  documents(spaceId: SpaceId): Promise<Document[]>;
+  document(documentId: DocumentId): Promise<Document>;
+  createDocument(
+    spaceId: SpaceId,
+    document: { title: string; type: DocumentType; parent_id: DocumentId | null },
+  ): Promise<Document>;
+  updateDocument(documentId: DocumentId, patch: DocumentPatch): Promise<Document>;
+  invitations(spaceId: SpaceId): Promise<Invitation[]>;
+  createInvitation(
+    spaceId: SpaceId,
+    invitation: { role: Role; expires_in_s?: number; max_uses?: number },
+  ): Promise<Invitation>;
+  revokeInvitation(spaceId: SpaceId, invitationId: string): Promise<void>;
+  join(ticket: string): Promise<Join>;
+  joinProgress(joinId: string): Promise<Join>;
+  cancelJoin(joinId: string): Promise<void>;
+  members(spaceId: SpaceId): Promise<Member[]>;
+  peers(): Promise<Peer[]>;
+}
