@@ -93,7 +93,7 @@ def snapshot_row(space: Space, doc_id: DocId, replica: Replica) -> SnapshotRow:
         space_id=space.space_id,
         doc_id=doc_id,
         update=replica.encode_state(),
-        covers=encode_covers({head.log_id: head.released for head in space.logs}),
+        covers=encode_covers({head.log_id: head.applied for head in space.logs}),
         pending_id_max=0,
     )
 

@@ -91,6 +91,12 @@ class LogHead:
             return self.head
         return self.recent_id(seq - 1)
 
+    @property
+    def applied(self) -> int:
+        """First seq not wholly handed to documents: `released`, less the open parts before it.
+        What a snapshot of a document may claim to cover."""
+        return self.released - (0 if self.parts is None else len(self.parts))
+
     def state(self) -> LogState:
         """For the store."""
         encoded = cbor.encode(

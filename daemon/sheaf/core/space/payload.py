@@ -125,6 +125,9 @@ class PartBuffer:
         """Whether parts are waiting for the rest of theirs."""
         return bool(self._chunks)
 
+    def __len__(self) -> int:
+        return len(self._chunks)
+
     def take(self, item: PayloadItem) -> PayloadItem | None:
         """Add a part; returns the whole item when it was the last.
 
