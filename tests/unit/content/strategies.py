@@ -108,4 +108,6 @@ IMAGE = st.builds(
 OTHER = st.sampled_from(
     [{"type": "divider"}, {"type": "embed", "attrs": {"kind": "k", "data": "{}"}}, {"type": "newer-block"}]
 )
-PAGE: st.SearchStrategy[list[Any]] = st.lists(st.one_of(BLOCK, BLOCK, BLOCK, CODE, TABLE, IMAGE, OTHER), max_size=6)
+PAGE: st.SearchStrategy[list[Any]] = st.lists(
+    st.one_of(BLOCK, BLOCK, BLOCK, CODE, TABLE, IMAGE, OTHER), max_size=6
+)
