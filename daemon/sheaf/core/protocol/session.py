@@ -234,6 +234,8 @@ class Session:
         self._mux.release(arrival.stream, arrival.cost)
         if refused is not None:
             self._fail(refused, ERR_VIOLATION, is_peer_fault=True)
+        elif arrival.sync in self._syncs.values():
+            arrival.sync.ops_changed(now)
         return self._finish()
 
     def ops_changed(self, space_id: SpaceId, now: Seconds) -> list[Effect]:
@@ -248,10 +250,14 @@ class Session:
         return self._finish()
 
     def space_added(self, space_id: SpaceId, now: Seconds) -> list[Effect]:
-        """A space exists here since now (created, joined), or its first secret is known now."""
-        if self._state is _State.OPEN and space_id not in self._syncs:
-            self._send_spaces()
-            self._match()
+        """A space exists here since now (created, joined), or its first secret is known now; for a
+        space that is common already the same as `ops_changed`."""
+        if self._state is _State.OPEN:
+            if space_id in self._syncs:
+                self._syncs[space_id].ops_changed(now)
+            else:
+                self._send_spaces()
+                self._match()
         return self._finish()
 
     def space_removed(self, space_id: SpaceId, now: Seconds) -> list[Effect]:

@@ -37,8 +37,14 @@ def make_op(name: str, *parents: bytes) -> bytes:
     return b"".join(op_id_of(parent) for parent in parents) + b"|" + name.encode()
 
 
+class Unsound(Exception):
+    """What a real space would refuse."""
+
+
 def parents_of(raw: bytes) -> list[OpId]:
-    head = raw[: raw.rindex(b"|")]
+    head, bar, _ = raw.rpartition(b"|")
+    if not bar or len(head) % 32:
+        raise Unsound("not an op")
     return [OpId(head[start : start + 32]) for start in range(0, len(head), 32)]
 
 
@@ -56,7 +62,8 @@ class MemorySpace:
     def add_op(self, raw: bytes) -> bool:
         if op_id_of(raw) in self.ops:
             return False
-        assert all(parent in self.ops for parent in parents_of(raw)), "an op without its parents"
+        if not all(parent in self.ops for parent in parents_of(raw)):
+            raise Unsound("an op without its parents")
         self.ops[op_id_of(raw)] = raw
         return True
 
@@ -68,8 +75,8 @@ class MemorySpace:
 
     def ingest(self, run: Run) -> list[tuple[LogId, int]]:
         """Store what continues the log; returns what to ask for again."""
-        if run.first_seq == 1:
-            assert run.genesis == b"genesis " + run.log_id
+        if run.first_seq == 1 and run.genesis != b"genesis " + run.log_id:
+            raise Unsound("a log without its genesis")
         have = len(self.logs.get(run.log_id, [])) + 1
         if run.first_seq > have:
             return [(run.log_id, have)]
@@ -191,24 +198,35 @@ class Side:
     def _finish(self, effect: fx.Effect, now: float) -> list[fx.Effect]:
         match effect:
             case fx.StoreOps():
-                space = self.spaces[effect.space_id]
-                is_new = sum(space.add_op(raw) for raw in effect.ops) > 0
-                self.stored_ops += effect.ops
-                more = self.session.ops_stored(effect.token, now)
-                return more + (self.session.ops_changed(effect.space_id, now) if is_new else [])
+                return self._store_ops(effect, now)
             case fx.StoreRun():
-                space = self.spaces[effect.space_id]
-                want = space.ingest(effect.run)
-                next_seqs = {effect.run.log_id: len(space.logs.get(effect.run.log_id, [])) + 1}
-                stored = self.session.run_stored(
-                    effect.token, next_seqs=next_seqs, want=want, refused=None, now=now
-                )
-                is_durable = next_seqs[effect.run.log_id] >= effect.run.next_seq
-                runs = [effect.run] if is_durable else []
-                return stored + self.session.committed(effect.space_id, runs, now)
+                return self._store_run(effect, now)
             case fx.ReadRun():
                 return self.session.run_read(effect.token, self._read(effect), now)
         raise AssertionError(effect)
+
+    def _store_ops(self, effect: fx.StoreOps, now: float) -> list[fx.Effect]:
+        space = self.spaces[effect.space_id]
+        try:
+            is_new = sum(space.add_op(raw) for raw in effect.ops) > 0
+        except Unsound as error:
+            return self.session.ops_stored(effect.token, now, refused=str(error))
+        self.stored_ops += effect.ops
+        more = self.session.ops_stored(effect.token, now)
+        return more + (self.session.ops_changed(effect.space_id, now) if is_new else [])
+
+    def _store_run(self, effect: fx.StoreRun, now: float) -> list[fx.Effect]:
+        space, log_id = self.spaces[effect.space_id], effect.run.log_id
+        try:
+            want, refused = space.ingest(effect.run), None
+        except Unsound as error:
+            want, refused = [], str(error)
+        durable = len(space.logs.get(log_id, [])) + 1
+        stored = self.session.run_stored(
+            effect.token, next_seqs={log_id: durable}, want=want, refused=refused, now=now
+        )
+        runs = [effect.run] if durable >= effect.run.next_seq else []
+        return stored + self.session.committed(effect.space_id, runs, now)
 
     def _read(self, effect: fx.ReadRun) -> Run:
         log = self.spaces[effect.space_id].logs[effect.log_id]
