@@ -36,10 +36,10 @@ _log = logging.getLogger(__name__)
 SCTP_PORT: Final = 5000
 FLUSH_S_MAX: Final = 1.0
 RELEASE_S_MAX: Final = 3.0
-FLIGHT_FREE_BYTES: Final = 64 * KIB
+FLIGHT_FREE_BYTES: Final = 32 * KIB
 FLIGHT_FREE_BYTES_PER_S: Final = 4 * MIB
 FLIGHT_FREE_BYTES_MAX: Final = 1 * MIB
-"""What may be in flight without counting as backlog: 64 KiB, and 4 MiB for every second of the
+"""What may be in flight without counting as backlog: 32 KiB, and 4 MiB for every second of the
 shortest round trip seen, up to 1 MiB. What is beyond only waits in some queue and delays a
 keystroke (decision 0015)."""
 
