@@ -91,7 +91,7 @@ class InvitationIn(_In):
 class JoinIn(_In):
     """A ticket as text or link."""
 
-    ticket: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
+    ticket: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4200)]
 
 
 # --------------------------------------------------------------------------- answers

@@ -1,1 +1,1 @@
-"""The command line: one file per verb; talks to the local API."""
+"""The `sheaf` command: one file per noun; all but `up` talk to the daemon's local API."""

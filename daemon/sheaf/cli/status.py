@@ -1,0 +1,68 @@
+"""`sheaf status` and `sheaf peers`: the daemon, its spaces, who is connected and what they have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from sheaf.cli.options import AsJson, DataDir, Session
+from sheaf.cli.space import print_spaces
+from sheaf.cli.tables import plural, print_table, printable
+
+
+def status(ctx: typer.Context, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Show the daemon, spaces, peers, and what is saved where."""
+    session = Session(ctx, data_dir, as_json)
+    state = session.client.get("/status")
+    session.show(state, lambda: _print_status(state))
+
+
+def peers(ctx: typer.Context, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Show the other devices: connected by which path, and what they have."""
+    session = Session(ctx, data_dir, as_json)
+    found = session.client.get("/peers")["peers"]
+    session.show(found, lambda: print_peers(found))
+
+
+def print_peers(found: list[dict[str, Any]]) -> None:
+    """The table of peers."""
+    print_table(
+        ("PERSON", "DEVICE", "STATE", "PATH", "RTT", "HAS", "LAST SEEN"),
+        (
+            (
+                peer["user_name"],
+                peer["device_name"],
+                peer["state"],
+                peer["path"] or "–",
+                f"{peer['rtt_ms']:.1f} ms" if peer["rtt_ms"] is not None else "–",
+                _has(peer["spaces"]),
+                peer["last_seen_at"] or ("now" if peer["state"] == "live" else "–"),
+            )
+            for peer in found
+        ),
+        empty="No other device is known yet. Invite somebody with `sheaf invite SPACE`.",
+    )
+
+
+def _has(spaces: list[dict[str, Any]]) -> str:
+    behind = sum(space["behind"] for space in spaces)
+    return plural(behind, "change") + " behind" if behind else "everything"
+
+
+def _print_status(state: dict[str, Any]) -> None:
+    lan, storage = state["lan"], state["storage"]
+    typer.echo(
+        f"Sheaf {state['version']} at http://127.0.0.1:{state['port']}/, up since {state['started_at']}"
+    )
+    typer.echo(f"You       {printable(state['user_name'])} on {printable(state['device_name'])}")
+    typer.echo(f"Data      {state['data_dir']}")
+    unsent = storage["unsent_edits"]
+    saved = {"ok": "everything is saved"}.get(storage["state"], f"{storage['state']}: {storage['detail']}")
+    typer.echo(f"Storage   {saved}" + (f"; {plural(unsent, 'edit')} nobody else has yet" if unsent else ""))
+    listening = lan["listening"] or "not listening"
+    typer.echo(f"Network   {listening}, mDNS {lan['mdns']}" + "".join(f", {a}" for a in lan["addresses"]))
+    typer.echo()
+    print_spaces(state["spaces"])
+    typer.echo()
+    print_peers(state["peers"])

@@ -1,0 +1,88 @@
+"""`sheaf up`: the daemon, in the foreground. The only command that composes one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sheaf.cli.errors import CommandFailed, ExitCode
+from sheaf.cli.options import DataDir, Session
+
+
+def up(
+    ctx: typer.Context,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", min=0, max=65_535, help="Port of the editor and the API; 0 picks one. [7411]"),
+    ] = None,
+    lan: Annotated[
+        str | None,
+        typer.Option("--lan", metavar="HOST:PORT", help="Where other machines reach this one. [0.0.0.0:0]"),
+    ] = None,
+    no_mdns: Annotated[
+        bool, typer.Option("--no-mdns", help="Neither announce nor look for others by mDNS.")
+    ] = False,
+    peer: Annotated[
+        list[str] | None,
+        typer.Option("--peer", metavar="HOST:PORT", help="Another machine's --lan address. Repeatable."),
+    ] = None,
+    relay: Annotated[
+        list[str] | None, typer.Option("--relay", metavar="URL", help="A relay. Repeatable.")
+    ] = None,
+    no_open: Annotated[bool, typer.Option("--no-open", help="Do not open the browser.")] = False,
+    log_format: Annotated[
+        str | None, typer.Option("--log-format", metavar="text|json", help="How to log. [text]")
+    ] = None,
+    log_level: Annotated[
+        str | None, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error. [info]")
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Run the daemon in the foreground until Ctrl-C."""
+    import asyncio
+
+    from sheaf.config import ReadyInfo, Settings
+    from sheaf.core.base.errors import SheafError, UsageError
+
+    try:
+        settings = Settings.load(
+            data_dir=Session(ctx, data_dir, as_json=False).data_dir,
+            port=port,
+            lan=lan,
+            mdns=False if no_mdns else None,
+            peers=tuple(peer) if peer else None,
+            relays=tuple(relay) if relay else None,
+            open_browser=False if no_open else None,
+            log_format=log_format,
+            log_level=log_level,
+        )
+    except UsageError as error:
+        raise CommandFailed(str(error), ExitCode.USAGE) from error
+
+    def on_ready(ready: ReadyInfo) -> None:
+        _announce(ready, settings.data_dir, open_it=settings.open_browser)
+
+    from sheaf.compose import run_daemon
+
+    try:
+        code = asyncio.run(run_daemon(settings, on_ready=on_ready))
+    except SheafError as error:
+        raise CommandFailed(str(error), ExitCode(getattr(error, "exit_code", ExitCode.FAILED))) from error
+    raise typer.Exit(code)
+
+
+def _announce(ready: object, data_dir: Path, *, open_it: bool) -> None:
+    from sheaf.cli.browser import open_browser
+    from sheaf.config import ReadyInfo
+
+    assert isinstance(ready, ReadyInfo)
+    typer.echo(
+        f"Sheaf is running. Open it once with this link (good for five minutes):\n\n  {ready.launch_link}\n"
+    )
+    typer.echo("`sheaf open` makes another link. Ctrl-C stops the daemon.")
+    if ready.lan_listening:
+        typer.echo(f"Other machines reach this one at {ready.lan_listening}.")
+    if open_it:
+        open_browser(ready.launch_link, data_dir)
