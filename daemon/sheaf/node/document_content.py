@@ -81,12 +81,15 @@ def write(type: DocType, format: ContentFormat, data: bytes) -> Change:
 
 
 def append(type: DocType, text: str) -> Change:
-    """The change that adds `text` (Markdown, for a page) at the end, on a line of its own."""
+    """The change that adds `text` (Markdown, for a page) at the end, as lines of its own.
+
+    It ends with a newline, so that what two people append at once stays on separate lines.
+    """
 
     def append_text(replica: Replica) -> bytes | None:
         present = replica.text()
         glue = "" if not present or present.endswith("\n") else "\n"
-        return replica.append_text(glue + text)
+        return replica.append_text(glue + text + ("" if text.endswith("\n") else "\n"))
 
     if type is DocType.TEXT:
         return append_text

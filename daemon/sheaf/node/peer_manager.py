@@ -407,6 +407,9 @@ class PeerManager:
         if older is not None:
             older.close("replaced by a newer connection")
         self._dial_all(self._dialer.connected(device_id, self._clock.now()))
+        for host in self._library.hosts():
+            if host.is_member(device_id):
+                host.seal_now()
         logger.info("connected", device=device_id.short, path=link.channel.path.value)
         self.link_changed(link)
 
@@ -444,6 +447,7 @@ class PeerManager:
             link.join_answer(effect.token, str(error))
             return
         host = self._library.host(effect.request.space_id)
+        host.seal_now()
         host.after_commit(lambda: link.join_answer(effect.token, ops))
 
     def join_accepted(self, link: PeerLink, effect: fx.JoinAccepted) -> None:

@@ -122,6 +122,7 @@ class SpaceHost:
         self._actors: dict[DocId, DocumentActor] = {}
         self._listeners: list[SpaceListener] = []
         self._fresh: list[IngestedEnvelope] = []
+        self._is_sealing_due = False
         self.index_changed: Callable[[], None] = _nothing
         """Called when the index document changed (before it is durable)."""
         self.reopen_wanted: Callable[[], None] = _nothing
@@ -176,12 +177,16 @@ class SpaceHost:
         """A peer takes part in this space from now on; what waits is sealed for it."""
         if listener not in self._listeners:
             self._listeners.append(listener)
-        if self._sealer.waiting_count:
-            self.seal_soon()
+        self.seal_now()
 
-    def seal_soon(self) -> None:
-        """Let waiting edits be sealed with the next unit, which is now."""
-        self._committer.unit.done.append(_nothing)
+    def seal_now(self) -> None:
+        """Somebody is about to take part: seal what waits with the unit being filled, whoever listens.
+
+        So the version vector he is shown covers it, and his first catch-up is complete.
+        """
+        if self._sealer.waiting_count:
+            self._is_sealing_due = True
+            self._committer.unit.done.append(_nothing)
 
     def remove_listener(self, listener: SpaceListener) -> None:
         """The peer is gone."""
@@ -365,7 +370,9 @@ class SpaceHost:
 
     def _prepare(self, unit: UnitOfWork) -> None:
         """Just before a commit: seal for whoever listens, else keep edits as pending rows."""
-        if self.can_write() and any(listener.wants(self.space_id) for listener in self._listeners):
+        is_heard = self._is_sealing_due or any(each.wants(self.space_id) for each in self._listeners)
+        if is_heard and self.can_write() and self.space.current_epoch() is not None:
+            self._is_sealing_due = False
             self._fresh.extend(self._sealer.seal_into(unit))
         else:
             self._sealer.store_into(unit)

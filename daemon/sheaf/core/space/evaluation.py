@@ -293,7 +293,7 @@ class _Evaluation:
                 for device, certificate in sorted(admission.certificates.items())
                 if device not in admission.revocations
             )
-            name = next(iter(admission.certificates.values())).user_name
+            name = max(admission.certificates.values(), key=lambda c: (c.created_ms, c.raw)).user_name
             role = _role_at(self._dag, admission, None)
             member = Member(admission.user, name, role, admission.op.op_id, devices)
             known = members.get(admission.user)
@@ -373,10 +373,22 @@ class _Evaluation:
 
 
 def _note_device(admission: _Admission, certificate: DeviceCertificate) -> None:
-    """A device was added. Of two certificates for it, the admission's own stands, else the lower."""
-    named = {own.device for own in admitted_certificates(admission.op)}
+    """A device was added, or gave itself or its person another name.
+
+    The key of a device that the admission names stands; otherwise, of several keys, the lowest.
+    Among certificates for one key the newest by its author's clock stands: that decides names
+    only. So the outcome does not depend on the order in which ops are met.
+    """
     known = admission.certificates.get(certificate.device)
-    if known is None or (certificate.device not in named and certificate.raw < known.raw):
+    if known is None:
+        admission.certificates[certificate.device] = certificate
+        return
+    is_named = certificate.device in {own.device for own in admitted_certificates(admission.op)}
+    if certificate.kem == known.kem:
+        is_better = (certificate.created_ms, certificate.raw) > (known.created_ms, known.raw)
+    else:
+        is_better = not is_named and certificate.kem < known.kem
+    if is_better:
         admission.certificates[certificate.device] = certificate
 
 
