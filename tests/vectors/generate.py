@@ -6,8 +6,6 @@ a vector is a change of the protocol. Byte strings are lower-case hex. HPKE is r
 a sealed box is kept from the first run and must still open.
 """
 
-# ruff: noqa: E501  tables of values read better in long lines
-
 from __future__ import annotations
 
 import hashlib

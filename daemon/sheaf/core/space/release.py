@@ -25,8 +25,9 @@ from sheaf.core.space.log_set import LogHead, LogSet
 from sheaf.core.space.payload import PayloadItem, decode_payload, documents_of, visible_items
 from sheaf.core.space.run import IngestedEnvelope
 
-WAITING_BYTES_MAX = 8 * MIB
-_ENTRY_COST = 600
+WAITING_BYTES_MAX = 32 * MIB
+"""About 50,000 keystrokes; only during a catch-up whose logs come in an unlucky order."""
+_ENTRY_COST = 500
 """Bytes of Python objects per waiting envelope, estimated."""
 
 
@@ -220,10 +221,12 @@ class Releaser:
             del self._for_log[head.log_id]
 
     def _spill(self) -> None:
-        """Too much waits: forget the longest queues; the store has them."""
-        while self._waiting_bytes > WAITING_BYTES_MAX:
-            log_id = max(self._waiting, key=lambda candidate: len(self._waiting[candidate]))
-            self._waiting_bytes -= sum(_cost(entry) for entry in self._waiting.pop(log_id))
+        """Too much waits: forget the newest queues, down to three quarters; the store has them."""
+        if self._waiting_bytes <= WAITING_BYTES_MAX:
+            return
+        while self._waiting and self._waiting_bytes > WAITING_BYTES_MAX * 3 // 4:
+            log_id, entries = self._waiting.popitem()
+            self._waiting_bytes -= sum(_cost(entry) for entry in entries)
             head = self._logs.get(log_id)
             if head is not None:
                 head.is_spilled = True
