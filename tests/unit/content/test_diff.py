@@ -13,7 +13,7 @@ from sheaf.content.diff import BlockEdit, Splice, diff_page, diff_text
 from sheaf.content.markdown_reader import from_markdown
 from sheaf.content.markdown_writer import to_markdown
 from sheaf.content.plain import from_text, to_text
-from sheaf.content.tree import Blocks, block
+from sheaf.content.tree import Blocks, block, break_run
 from sheaf.content.views import View, exact_view, rich_view, text_view
 from sheaf.core.crdt.replica import Replica
 from tests.unit.content.strategies import PAGE
@@ -131,6 +131,34 @@ def test_an_edited_block_keeps_what_markdown_cannot_show_of_it() -> None:
     marks = {run["text"]: run.get("marks", {}) for run in after[1]["runs"]}
     assert marks["The "] == {"comment": {"threadId": "t"}}
     assert marks["fox"] == {"highlight": {"color": "red"}}
+
+
+def test_editing_around_hidden_inline_nodes_keeps_them_and_the_block() -> None:
+    embed: Any = {"text": "", "node": {"type": "inline_embed", "attrs": {"kind": "mention"}}}
+    page: list[Any] = [
+        block("paragraph", [{"text": "Ask "}, embed, {"text": " today"}, break_run(), {"text": "or later"}])
+    ]
+    document = _replica(page)
+    markdown = to_markdown(page).replace("today", "tomorrow").replace("later", "never")
+    (edit,) = diff_page(document.read_page(), from_markdown(markdown), rich_view)
+    assert edit.splices is not None
+    document.edit_page([edit])
+    assert document.read_page() == [
+        block(
+            "paragraph", [{"text": "Ask "}, embed, {"text": " tomorrow"}, break_run(), {"text": "or never"}]
+        )
+    ]
+
+
+def test_a_line_break_taken_out_still_keeps_hidden_marks() -> None:
+    comment = {"comment": {"threadId": "t"}}
+    page: list[Any] = [
+        block("paragraph", [{"text": "one", "marks": comment}, break_run(), {"text": "two three"}])
+    ]
+    document = _replica(page)
+    document.edit_page(diff_page(document.read_page(), from_markdown("one two three\n"), rich_view))
+    (after,) = document.read_page()
+    assert after["runs"] == [{"text": "one", "marks": comment}, {"text": " two three"}]
 
 
 def test_turning_a_paragraph_into_a_heading_keeps_the_block() -> None:

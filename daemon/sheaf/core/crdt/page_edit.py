@@ -13,7 +13,7 @@ import pycrdt
 
 from sheaf.core.base.errors import UsageError
 from sheaf.core.crdt.page import DEPTH_MAX, Element, PlainNode, PlainRun, plain, read_attributes
-from sheaf.core.crdt.text import Splice, TextMap, check_insertable, check_splices, splice_text
+from sheaf.core.crdt.text import EMBED, Splice, TextMap, check_insertable, check_splices, splice_text
 
 PageEdit = tuple[int, int, Sequence[PlainNode], Sequence[Splice] | None]
 """(first block, blocks replaced, new blocks, splices), positions as before any edit.
@@ -77,19 +77,39 @@ def _check_node(node: PlainNode, depth: int) -> None:
 
 
 def _check_rewrite(old: PlainNode, new: PlainNode, splices: Iterable[Splice]) -> list[Splice]:
-    if old["type"] != new["type"] or _has_nodes(old) or _has_nodes(new):
-        raise UsageError("only blocks of plain runs and the same type can be edited in place")
-    text = "".join(run["text"] for run in old.get("runs", ()))
+    """The splices may change text only: inline nodes stay, and none comes."""
+    old_nodes, new_nodes = (_inline_nodes(node) for node in (old, new))
+    if old["type"] != new["type"] or old.get("children") or new.get("children"):
+        raise UsageError("only blocks of text of the same type can be edited in place")
+    text = _flat_text(old)
     checked = check_splices(splices, len(text))
+    spliced = text
     for position, count, insert in reversed(checked):
-        text = text[:position] + insert + text[position + count :]
-    if text != "".join(run["text"] for run in new.get("runs", ())):
+        spliced = spliced[:position] + insert + spliced[position + count :]
+    removed = any(start <= at < start + count for start, count, _ in checked for at in old_nodes)
+    if removed or list(old_nodes.values()) != list(new_nodes.values()):
+        raise UsageError("an edit inside a block leaves its inline nodes alone")
+    if spliced != _flat_text(new):
         raise UsageError("the splices do not lead to the block's new text")
     return checked
 
 
-def _has_nodes(node: PlainNode) -> bool:
-    return bool(node.get("children")) or any("node" in run for run in node.get("runs", ()))
+def _inline_nodes(node: PlainNode) -> dict[int, PlainNode]:
+    nodes: dict[int, PlainNode] = {}
+    at = 0
+    for run in node.get("runs", ()):
+        if "node" in run:
+            nodes[at] = run["node"]
+        at += _run_length(run)
+    return nodes
+
+
+def _run_length(run: PlainRun) -> int:
+    return 1 if "node" in run else len(run["text"])
+
+
+def _flat_text(node: PlainNode) -> str:
+    return "".join(EMBED if "node" in run else run["text"] for run in node.get("runs", ()))
 
 
 def _insert(parent: Element, index: int, node: PlainNode) -> None:
@@ -113,34 +133,55 @@ def _insert(parent: Element, index: int, node: PlainNode) -> None:
 
 
 def _rewrite(element: pycrdt.XmlElement, node: PlainNode, splices: Sequence[Splice]) -> None:
-    texts = [child for child in element.children if isinstance(child, pycrdt.XmlText)]
-    if not texts:
-        texts = [pycrdt.XmlText()]
-        element.children.append(texts[0])
-    _splice_across(texts, splices)
-    start = 0
-    for text in texts:
-        length = len(TextMap(text.diff()).text)
-        _set_marks(text, _cut_runs(node.get("runs", ()), start, start + length))
-        start += length
+    for position, _, insert in splices:
+        if insert:
+            _ensure_text_at(element, position)
+    _splice_across(_spans(element), splices)
+    for child, start, end in _spans(element):
+        if isinstance(child, pycrdt.XmlText):
+            _set_marks(child, _cut_runs(node.get("runs", ()), start, end))
     _set_attributes(element, node.get("attrs", {}))
 
 
-def _splice_across(texts: Sequence[pycrdt.XmlText], splices: Sequence[Splice]) -> None:
-    """A block normally has one text; after concurrent first words it may have several in a row."""
-    bounds = [0]
-    for text in texts:
-        bounds.append(bounds[-1] + len(TextMap(text.diff()).text))
-    for index in range(len(texts) - 1, -1, -1):
-        low, high = bounds[index], bounds[index + 1]
+def _spans(element: pycrdt.XmlElement) -> list[tuple[Any, int, int]]:
+    """Each child with the code points it covers; an inline element is one."""
+    spans: list[tuple[Any, int, int]] = []
+    at = 0
+    for child in element.children:
+        length = len(TextMap(child.diff()).text) if isinstance(child, pycrdt.XmlText) else 1
+        spans.append((child, at, at + length))
+        at += length
+    return spans
+
+
+def _ensure_text_at(element: pycrdt.XmlElement, position: int) -> None:
+    """Between two inline elements, or where a block is empty, there may be no text to type into."""
+    index = 0
+    for child, start, end in _spans(element):
+        if isinstance(child, pycrdt.XmlText) and start <= position <= end:
+            return
+        if end <= position:
+            index += 1
+    element.children.insert(index, pycrdt.XmlText())
+
+
+def _splice_across(spans: Sequence[tuple[Any, int, int]], splices: Sequence[Splice]) -> None:
+    """A block has one text between inline elements, or several after concurrent first words."""
+    homeless = {number for number, (_, _, insert) in enumerate(splices) if insert}
+    work: list[tuple[pycrdt.XmlText, list[Splice]]] = []
+    for child, low, high in spans:
+        if not isinstance(child, pycrdt.XmlText):
+            continue
         local: list[Splice] = []
-        for position, count, insert in splices:
+        for number, (position, count, insert) in enumerate(splices):
             start, end = max(position, low), min(position + count, high)
-            is_home = low < position <= high or (position == 0 and index == 0)
-            if start < end or (is_home and insert):
-                begin = start if start < end else position
-                local.append((begin - low, max(0, end - start), insert if is_home else ""))
-        splice_text(texts[index], local)
+            is_home = number in homeless and low <= position <= high
+            homeless -= {number} if is_home else set()
+            if start < end or is_home:
+                local.append((max(position, low) - low, max(0, end - start), insert if is_home else ""))
+        work.append((child, local))
+    for text, local in work:
+        splice_text(text, local)
 
 
 def _cut_runs(runs: Iterable[PlainRun], start: int, end: int) -> list[tuple[int, Mapping[str, Any]]]:
@@ -148,10 +189,10 @@ def _cut_runs(runs: Iterable[PlainRun], start: int, end: int) -> list[tuple[int,
     pieces: list[tuple[int, Mapping[str, Any]]] = []
     at = 0
     for run in runs:
-        low, high = max(at, start), min(at + len(run["text"]), end)
+        low, high = max(at, start), min(at + _run_length(run), end)
         if low < high:
             pieces.append((high - low, run.get("marks", {})))
-        at += len(run["text"])
+        at += _run_length(run)
     return pieces
 
 

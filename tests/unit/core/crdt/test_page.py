@@ -137,6 +137,30 @@ def test_a_block_with_two_texts_in_a_row_is_rewritten_across_them() -> None:
     assert "".join(run["text"] for run in document.read_page()[0]["runs"]) == "één, 2!😀?"
 
 
+def test_words_around_inline_nodes_are_rewritten_in_place() -> None:
+    br: Any = {"text": "", "node": {"type": "hard_break"}}
+    document = _page([{"type": "block", "runs": [br, {"text": "one"}, br, br, {"text": "two"}]}])
+    before = document.clocks()[document.client_id]
+    new: PlainNode = {
+        "type": "block",
+        "runs": [
+            {"text": "0"},
+            br,
+            {"text": "one!"},
+            br,
+            {"text": "mid", "marks": {"bold": {}}},
+            br,
+            {"text": "2wo"},
+        ],
+    }
+    document.edit_page([(0, 1, [new], [(0, 0, "0"), (4, 0, "!"), (5, 0, "mid"), (6, 1, "2")])])
+    assert document.read_page() == [new]
+    assert document.clocks()[document.client_id] - before < 16, "nothing that stayed is written again"
+    for splices in ([(1, 1, "")], [(0, 0, "x")]):
+        with pytest.raises(UsageError):
+            document.edit_page([(0, 1, [new], splices)])
+
+
 def test_words_are_written_into_an_empty_block() -> None:
     document = _page([_block("")])
     document.edit_page([(0, 1, [_block("now", bold={})], [(0, 0, "now")])])
