@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -43,12 +44,16 @@ def up(
     """Run the daemon in the foreground until Ctrl-C."""
     import asyncio
 
-    from sheaf.config import ReadyInfo, Settings
     from sheaf.core.base.errors import SheafError, UsageError
+
+    session = Session(ctx, data_dir, as_json=False)
+    _refuse_if_busy(session.data_dir)
+
+    from sheaf.config import ReadyInfo, Settings
 
     try:
         settings = Settings.load(
-            data_dir=Session(ctx, data_dir, as_json=False).data_dir,
+            data_dir=session.data_dir,
             port=port,
             lan=lan,
             mdns=False if no_mdns else None,
@@ -71,6 +76,17 @@ def up(
     except SheafError as error:
         raise CommandFailed(str(error), ExitCode(getattr(error, "exit_code", ExitCode.FAILED))) from error
     raise typer.Exit(code)
+
+
+def _refuse_if_busy(data_dir: Path) -> None:
+    """Before the heavy imports: a second daemon is told within 1 s (FAULTS S9). `compose` locks for good."""
+    from sheaf.storage.lock import LOCK_NAME, DataDirBusy, lock_data_dir
+
+    if (data_dir / LOCK_NAME).exists():
+        try:
+            lock_data_dir(data_dir, wall_ms=time.time_ns() // 1_000_000).release()
+        except DataDirBusy as busy:
+            raise CommandFailed(str(busy), ExitCode.BUSY) from busy
 
 
 def _announce(ready: object, data_dir: Path, *, open_it: bool) -> None:
