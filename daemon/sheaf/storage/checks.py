@@ -118,8 +118,8 @@ def _check_some_snapshots(session: Session, after: int) -> tuple[int | None, lis
     # One at a time: a snapshot may be megabytes.
     row = session.row(
         "SELECT d.doc, s.space_id, d.doc_id FROM snapshots n JOIN documents d ON d.doc = n.doc"
-        " JOIN spaces s ON s.space = d.space WHERE n.doc > ? ORDER BY n.doc LIMIT 1",
-        (after,),
+        " JOIN spaces s ON s.space = d.space WHERE n.doc > ? AND s.state <> ? ORDER BY n.doc LIMIT 1",
+        (after, spaces.FORGOTTEN),
     )
     if row is None:
         return None, []
@@ -144,8 +144,8 @@ def _check_some_envelopes(session: Session, after: int) -> tuple[int | None, lis
     for order, space_id, log_id, *stored in session.rows(
         f"SELECT e.ord, s.space_id, l.log_id, {envelope_log.COLUMNS} FROM envelopes e"
         " JOIN logs l ON l.log = e.log JOIN spaces s ON s.space = l.space"
-        " WHERE e.ord BETWEEN ? AND ?",
-        (orders[0], orders[-1]),
+        " WHERE e.ord BETWEEN ? AND ? AND s.state <> ?",
+        (orders[0], orders[-1], spaces.FORGOTTEN),
     ):
         try:
             row = envelope_log.sound_envelope(session, SpaceId(space_id), log_id, stored)

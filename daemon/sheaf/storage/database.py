@@ -38,9 +38,13 @@ CHECKPOINT_BYTES: Final = 4 * MIB
 """Payload between checkpoints under load."""
 IDLE_S: Final = 5.0
 """After this long without a write the WAL is moved into the database and emptied."""
+TIDY_BYTES: Final = 1 * MIB
+"""What one step of tidying counts for in the WAL."""
 WAL_ALARM_BYTES: Final = 64 * MIB
 _WAL_KEPT_BYTES: Final = 8 * MIB
 _CACHE_KIB: Final = 8 * KIB
+
+Tidy = Callable[[Session], bool]
 
 _log = structlog.get_logger(__name__)
 
@@ -53,6 +57,7 @@ class _Ticket:
     payload_bytes: int
     generation: int
     done: asyncio.Future[None]
+    is_tidying: bool = False
 
 
 @dataclass(slots=True)
@@ -63,6 +68,8 @@ class DatabaseStats:
     groups: int = 0
     failures: int = 0
     checkpoints: int = 0
+    tidied: int = 0
+    """Quiet moments in which all tidying was done."""
     wal_bytes: int = 0
 
 
@@ -79,12 +86,14 @@ class Database:
     5. After a failed fsync nothing is written any more (FAULTS S6).
     """
 
-    def __init__(self, *, path: Path, worker: Worker, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, *, path: Path, worker: Worker, tidy: Tidy, loop: asyncio.AbstractEventLoop) -> None:
         self.damage = DamageLog()
         self.stats = DatabaseStats()
         self._path = path
         self._wal_path = path.with_name(path.name + "-wal")
         self._worker = worker
+        self._tidy = tidy
+        self._has_more_to_tidy = False
         self._loop = loop
         self._session: Session | None = None
         self._waiting: deque[_Ticket] = deque()  # bounded: each entry is a caller that waits
@@ -244,20 +253,47 @@ class Database:
                 ticket.done.set_result(None)
             else:
                 ticket.done.set_exception(error)
-        self._arm_idle_timer()
+        if not all(ticket.is_tidying for ticket in tickets):
+            self.arm_idle_timer()
 
-    def _arm_idle_timer(self) -> None:
+    def arm_idle_timer(self) -> None:
+        """Tidy up when nothing is written for a while."""
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         if self._stopped is None:
             self._idle_timer = self._loop.call_later(IDLE_S, self._idle)
 
     def _idle(self) -> None:
+        """Tidy in steps, each a transaction of its own, then empty the WAL."""
+
+        def step(session: Session) -> None:
+            self._has_more_to_tidy = self._tidy(session)
+
+        done: asyncio.Future[None] = self._loop.create_future()
+        done.add_done_callback(self._tidied)
+        self._waiting.append(_Ticket(step, TIDY_BYTES, self._generation, done, is_tidying=True))
+        self._worker.post(self._flush)
+
+    def _tidied(self, done: asyncio.Future[None]) -> None:
+        if self._stopped is not None or done.cancelled():
+            return
+        if error := done.exception():
+            _log.warning("tidying failed", error=str(error))
+        elif self._has_more_to_tidy:
+            self._idle()
+            return
+        else:
+            self.stats.tidied += 1
         self._worker.post(lambda connection: self._checkpoint(connection, "TRUNCATE"))
 
 
-async def open_database(data_dir: Path, *, migrations: Sequence[Migration]) -> Database:
+async def open_database(
+    data_dir: Path, *, migrations: Sequence[Migration], tidy: Tidy = lambda session: False
+) -> Database:
     """Open (or make) `<data_dir>/sheaf.db`, whose lock the caller holds.
+
+    Args:
+        tidy: one step of work for quiet moments, in a transaction; True when there is more.
 
     Raises:
         StorageFailure: newer schema, not a database, unreadable, no write-ahead log here.
@@ -270,7 +306,9 @@ async def open_database(data_dir: Path, *, migrations: Sequence[Migration]) -> D
         raise storage_failure(error) from error
     except OSError as error:
         raise StorageFailure(f"{path} cannot be opened: {error.strerror}.") from error
-    return Database(path=path, worker=worker, loop=asyncio.get_running_loop())
+    database = Database(path=path, worker=worker, tidy=tidy, loop=asyncio.get_running_loop())
+    database.arm_idle_timer()
+    return database
 
 
 def _connect(path: Path, migrations: Sequence[Migration]) -> sqlite3.Connection:

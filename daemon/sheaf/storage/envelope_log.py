@@ -17,8 +17,13 @@ from sheaf.storage.damage import UNREADABLE, DamagedRow, envelope_damage, envelo
 from sheaf.storage.session import Session
 
 SLICE_BYTES: Final = 1 * MIB
-SLICE_ROWS: Final = 1_024
+SLICE_ROWS: Final = 256
+INDEX_SLICE_ROWS: Final = 4_096
 """How much one read takes before commits may go in between."""
+
+Position = tuple[int, int, int]
+"""(log, seq, order) of the index entry seen last."""
+START: Final[Position] = (0, 0, -1)
 
 COLUMNS: Final = "e.seq, e.env_id, e.is_opened, e.documents, e.digest, e.raw"
 _INSERT: Final = (
@@ -90,43 +95,46 @@ def run_size(session: Session, space_id: SpaceId, log_id: LogId, first_seq: int)
     return last[0] - first[0] + 1, max(0, last[1] + last[2] - first[1])
 
 
-def orders_of(session: Session, space_id: SpaceId, doc_id: DocId, after: dict[LogId, int]) -> list[int]:
-    """Where the envelopes of a document are, in the order they were stored.
+def orders_of(
+    session: Session, space_id: SpaceId, doc_id: DocId, after: dict[LogId, int], position: Position
+) -> tuple[list[int], Position | None]:
+    """Where some envelopes of a document are stored, and from where to ask on (None: all seen).
 
     Seeks once per log, so what a snapshot covers is not walked over.
     """
     doc = session.find_document(space_id, doc_id)
-    if doc is None:
-        return []
     starts = {session.find_log(space_id, log_id): seq for log_id, seq in after.items()}
     orders: list[int] = []
-    log = 0
-    while row := session.row(
-        "SELECT log FROM envelope_documents WHERE doc = ? AND log > ? ORDER BY log LIMIT 1", (doc, log)
-    ):
-        log = row[0]
-        orders += (
-            order
-            for (order,) in session.rows(
-                "SELECT ord FROM envelope_documents WHERE doc = ? AND log = ? AND seq >= ?",
-                (doc, log, starts.get(log, 0)),
-            )
+    log, seq, order = position
+    while len(orders) < INDEX_SLICE_ROWS:
+        found = session.rows(
+            "SELECT seq, ord FROM envelope_documents"
+            " WHERE doc = ? AND log = ? AND (seq, ord) > (?, ?) ORDER BY seq, ord LIMIT ?",
+            (doc, log, seq, order, INDEX_SLICE_ROWS),
         )
-    orders.sort()
-    return orders
+        orders += (each for _, each in found)
+        if found:
+            seq, order = found[-1]
+            continue
+        following = session.row(
+            "SELECT log FROM envelope_documents WHERE doc = ? AND log > ? ORDER BY log LIMIT 1", (doc, log)
+        )
+        if following is None:
+            return orders, None
+        log, seq, order = following[0], starts.get(following[0], 0), -1
+    return orders, (log, seq, order)
 
 
 def envelopes_at(
     session: Session, space_id: SpaceId, doc_id: DocId, orders: Sequence[int]
 ) -> tuple[list[EnvelopeRow], int]:
-    """Accepted, opened envelopes of a document for a first part of `orders`, and that part's length."""
-    part = orders[:SLICE_ROWS]
+    """Accepted, opened envelopes of a document at `orders`, and for how many of these it was enough."""
     rows = session.stream(
         f"SELECT e.ord, l.log_id, {COLUMNS} FROM envelopes e JOIN logs l ON l.log = e.log"
-        f" WHERE e.ord IN ({','.join('?' * len(part))})"
+        f" WHERE e.ord IN ({','.join('?' * len(orders))})"
         " AND NOT EXISTS (SELECT 1 FROM quarantine q WHERE q.space = l.space AND q.env_id = e.env_id)"
         " ORDER BY e.ord",
-        part,
+        orders,
     )
     found: list[EnvelopeRow] = []
     size = 0
@@ -140,7 +148,7 @@ def envelopes_at(
                 size += len(row.raw)
             if size >= SLICE_BYTES:
                 return found, orders.index(order) + 1
-    return found, len(part)
+    return found, len(orders)
 
 
 def unopened(session: Session, space_id: SpaceId) -> Sequence[EnvelopeRow]:

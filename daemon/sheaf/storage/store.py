@@ -95,17 +95,25 @@ class SqliteStore:
         self, space_id: SpaceId, doc_id: DocId, after: dict[LogId, int]
     ) -> Sequence[EnvelopeRow]:
         """See ports.Store. Rows stored while it is read are not included."""
-        orders = await self._database.read(
-            partial(envelope_log.orders_of, space_id=space_id, doc_id=doc_id, after=after)
-        )
+        orders = await self._orders_of(space_id, doc_id, after)
         found: list[EnvelopeRow] = []
-        while orders:
-            part, taken = await self._database.read(
-                partial(envelope_log.envelopes_at, space_id=space_id, doc_id=doc_id, orders=orders)
+        at = 0
+        while part := orders[at : at + envelope_log.SLICE_ROWS]:
+            rows, taken = await self._database.read(
+                partial(envelope_log.envelopes_at, space_id=space_id, doc_id=doc_id, orders=part)
             )
-            found += part
-            orders = orders[taken:]
+            found += rows
+            at += taken
         return found
+
+    async def _orders_of(self, space_id: SpaceId, doc_id: DocId, after: dict[LogId, int]) -> list[int]:
+        orders: list[int] = []
+        position: envelope_log.Position | None = envelope_log.START
+        while position is not None:
+            ask = partial(envelope_log.orders_of, space_id=space_id, doc_id=doc_id, after=after)
+            some, position = await self._database.read(partial(ask, position=position))
+            orders += some
+        return sorted(orders)
 
     async def unopened(self, space_id: SpaceId) -> Sequence[EnvelopeRow]:
         """Envelopes of a space that are still sealed."""
@@ -185,7 +193,8 @@ async def open_store(
     held = lock or lock_data_dir(data_dir, wall_ms=clock.wall_ms())
     try:
         steps = known_migrations() if migrations is None else migrations
-        return SqliteStore(database=await open_database(data_dir, migrations=steps), lock=held)
+        database = await open_database(data_dir, migrations=steps, tidy=spaces.purge)
+        return SqliteStore(database=database, lock=held)
     except BaseException:
         held.release()
         raise
