@@ -65,6 +65,15 @@ class Agent:
                 return line
         raise AssertionError(f"no {event!r} within {seconds} s; said: {self.said}")
 
+    def until_failure(self, *, seconds: float) -> Event:
+        """The failure of the last command."""
+        deadline = time.monotonic() + seconds
+        while (line := self._line(deadline)) is not None:
+            self.said.append(line)
+            if line["event"] == "failed":
+                return line
+        raise AssertionError(f"nothing failed within {seconds} s")
+
     def within(self, seconds: float) -> list[Event]:
         """Everything that is said in the next seconds."""
         deadline = time.monotonic() + seconds
@@ -142,6 +151,14 @@ def test_n5_a_dead_uplink_and_dead_dns_cost_nothing() -> None:
 def test_n5_with_udp_blocked_the_tunnel_still_works() -> None:
     with netns.lan(2) as lan:
         alice, bob = Agent(lan[0], ALICE), Agent(lan[1], BOB)
+        for computer in lan.computers:
+            computer.run(
+                "nft", "add table inet t; add chain inet t in { type filter hook input priority 0; }"
+            )
+            computer.run("nft", "add rule inet t in meta l4proto udp drop")
+        alice.tell("webrtc", address=bob.address, rid=bob.rid)
+        for agent in (alice, bob):
+            assert agent.until_failure(seconds=15)["kind"] == "TransportFailure"
         opened = connect(alice, bob, "tunnel")
         assert opened["path"] == "tunnel"
         assert opened["took_s"] < 1.0

@@ -5,7 +5,6 @@ Pure accounting with an injected clock: no sockets here.
 
 from __future__ import annotations
 
-import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,11 +19,13 @@ _ADDRESSES_MAX: Final = 1024
 class ListenerLimits:
     """What one listener bears.
 
-    Loopback is not counted per minute: whoever connects from there runs on this machine
-    already, and tests run many daemons on one host.
+    This machine itself is not counted per address: whoever connects from it is here already,
+    and several daemons may run on one host.
     """
 
     handshakes_per_min: int = LAN_HANDSHAKES_PER_MIN
+    handshakes_burst: int = 3 * LAN_HANDSHAKES_PER_MIN
+    """A daemon that restarts a few times in a row is not locked out for it."""
     connections_max: int = 128
     connections_per_address_max: int = 16
     handshake_s_max: float = 5.0
@@ -74,10 +75,14 @@ class Admission:
         self._budgets: OrderedDict[str, RateBudget] = OrderedDict()
         self._open: dict[str, int] = {}
 
-    def admit(self, host: str) -> bool:
-        """Whether a connection from `host` may begin; when True, `leave` must follow."""
+    def admit(self, host: str, *, is_local: bool = False) -> bool:
+        """Whether a connection from `host` may begin; when True, `leave` must follow.
+
+        Args:
+            host: the address it comes from.
+            is_local: it comes from this machine.
+        """
         limits = self._limits
-        is_local = _is_loopback(host)
         if sum(self._open.values()) >= limits.connections_max:
             return False
         held = self._open.get(host, 0)
@@ -99,17 +104,12 @@ class Admission:
     def _budget(self, host: str) -> RateBudget:
         budget = self._budgets.get(host)
         if budget is None:
-            per_min = self._limits.handshakes_per_min
-            budget = RateBudget(burst=per_min, per_s=per_min / 60, now=self._now())
+            limits = self._limits
+            budget = RateBudget(
+                burst=limits.handshakes_burst, per_s=limits.handshakes_per_min / 60, now=self._now()
+            )
             self._budgets[host] = budget
             while len(self._budgets) > _ADDRESSES_MAX:  # (1)
                 self._budgets.popitem(last=False)
         self._budgets.move_to_end(host)
         return budget
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return False

@@ -97,6 +97,7 @@ class LanSignaling:
 
     async def close(self) -> None:
         """Stop listening and close every connection. Idempotent."""
+        self._client.close()
         await self._listener.close()
         await self._tasks.close()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Final
 
 from sheaf.core.base.errors import TransportFailure, WireError
@@ -97,6 +98,14 @@ class LanConnection:
                 answer.exception()  # the asker may have stopped waiting
 
 
+@dataclass(slots=True)
+class _Queue:
+    """Those who want a connection to one address: the first dials, the others use it too."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    waiting: int = 0
+
+
 class LanClient:
     """The dialled connections of this daemon, at most one per address."""
 
@@ -104,22 +113,39 @@ class LanClient:
         self._on_delivery = on_delivery
         self._tasks = tasks
         self._connections: dict[str, LanConnection] = {}
-        self._dialling: dict[str, asyncio.Lock] = {}
+        self._queues: dict[str, _Queue] = {}
+        self._is_closed = False
 
     async def connection(self, address: str) -> LanConnection:
         """An open connection to `address`, dialled when there is none. Raises TransportFailure."""
-        lock = self._dialling.setdefault(address, asyncio.Lock())
+        queue = self._queues.setdefault(address, _Queue())
+        queue.waiting += 1
         try:
-            async with lock:
-                existing = self._connections.get(address)
-                if existing is not None and existing.is_open:
-                    return existing
-                if len(self._connections) >= CONNECTIONS_MAX:
-                    raise TransportFailure("too many signalling connections are open")
-                return self._keep(address, await dial(address))
+            async with queue.lock:
+                return await self._connect(address)
         finally:
-            if not lock.locked():
-                self._dialling.pop(address, None)
+            queue.waiting -= 1
+            if queue.waiting == 0:
+                del self._queues[address]
+
+    def close(self) -> None:
+        """Dial no more; the connections end with the tasks."""
+        self._is_closed = True
+
+    async def _connect(self, address: str) -> LanConnection:
+        existing = self._connections.get(address)
+        if existing is not None and existing.is_open:
+            return existing
+        if not self._has_room():
+            raise TransportFailure("no more signalling connections can be opened")
+        socket = await dial(address)
+        if not self._has_room():  # closed meanwhile
+            await socket.close()
+            raise TransportFailure("signalling is closed")
+        return self._keep(address, socket)
+
+    def _has_room(self) -> bool:
+        return not self._is_closed and len(self._connections) < CONNECTIONS_MAX
 
     def _keep(self, address: str, socket: FrameSocket) -> LanConnection:
         connection = LanConnection(address=address, socket=socket, on_delivery=self._on_delivery)

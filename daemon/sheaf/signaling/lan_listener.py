@@ -177,9 +177,8 @@ class _GatedConnection(ServerConnection):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        peer = transport.get_extra_info("peername")
-        host = str(peer[0]).removeprefix("::ffff:") if peer else "unknown"
-        if self.gate is not None and self.gate.admit(host):
+        host, own = (_host(transport.get_extra_info(name)) for name in ("peername", "sockname"))
+        if self.gate is not None and self.gate.admit(host, is_local=host == own):
             self._host = host
         else:
             self.transport.abort()
@@ -189,6 +188,11 @@ class _GatedConnection(ServerConnection):
             self.gate.leave(self._host)
             self._host = None
         super().connection_lost(exc)
+
+
+def _host(address: object) -> str:
+    """The host part of a socket address; a name for what has none (gone already)."""
+    return str(address[0]) if isinstance(address, tuple) and address else "unknown"
 
 
 def _refuse_strangers(connection: ServerConnection, request: Request) -> Response | None:

@@ -244,12 +244,12 @@ class Watch:
         return self.now
 
 
-def test_ten_handshakes_per_minute_and_address() -> None:
+def test_ten_handshakes_per_minute_and_address_after_the_first_few() -> None:
     watch = Watch()
-    admission = Admission(limits=ListenerLimits(), now=watch)
+    admission = Admission(limits=ListenerLimits(handshakes_burst=10), now=watch)
 
-    def knock(host: str) -> bool:
-        is_admitted = admission.admit(host)
+    def knock(host: str, *, is_local: bool = False) -> bool:
+        is_admitted = admission.admit(host, is_local=is_local)
         if is_admitted:
             admission.leave(host)
         return is_admitted
@@ -258,13 +258,25 @@ def test_ten_handshakes_per_minute_and_address() -> None:
     assert knock("192.168.1.10")
     watch.now = 6.0
     assert [knock("192.168.1.9") for _ in range(2)] == [True, False]
-    assert all(knock("127.0.0.1") for _ in range(50))
-    assert all(knock("::1") for _ in range(50))
+    assert all(knock("192.168.1.9", is_local=True) for _ in range(50))
+
+
+async def test_this_machine_is_not_counted_and_others_are() -> None:
+    limits = ListenerLimits(handshakes_burst=1, connections_per_address_max=1)
+    listener = LanSignaling(limits=limits)
+    await listener.listen("", 0)
+    for _ in range(3):
+        (await connect(url(listener), proxy=None)).transport.abort()
+    other = {"host": "127.0.0.1", "port": port(listener), "local_addr": ("127.0.0.2", 0)}
+    (await connect(url(listener), proxy=None, **other)).transport.abort()
+    with pytest.raises((OSError, WebSocketException)):
+        await connect(url(listener), proxy=None, **other)
+    await listener.close()
 
 
 def test_connections_per_address_are_capped() -> None:
     watch = Watch()
-    admission = Admission(limits=ListenerLimits(handshakes_per_min=1000), now=watch)
+    admission = Admission(limits=ListenerLimits(handshakes_burst=1000), now=watch)
     assert [admission.admit("192.168.1.9") for _ in range(17)] == [True] * 16 + [False]
     admission.leave("192.168.1.9")
     assert admission.admit("192.168.1.9")
