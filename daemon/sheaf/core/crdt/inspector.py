@@ -25,15 +25,15 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
-from sheaf.core.base import limits as base_limits
 from sheaf.core.base.errors import UpdateRefused
+from sheaf.core.base.limits import CLOCK_MAX
 from sheaf.core.crdt.lib0 import check_json, read_string, read_uvar, skip_any, skip_bytes, utf16_length
+from sheaf.core.crdt.update_summary import DEFAULT_LIMITS, ClockRange, UpdateLimits, UpdateSummary
 
-PLACE_SIZE: Final = 5
-"""How many numbers one entry of `UpdateSummary.places` has."""
-CLOCK_MAX: Final = base_limits.CLOCK_MAX
+__all__ = ["ClockRange", "UpdateLimits", "UpdateSummary", "inspect_update", "value_spans"]
+
 _HAS_LEFT, _HAS_RIGHT, _HAS_KEY = 0x80, 0x40, 0x20
 _NEIGHBOURS: Final = _HAS_LEFT | _HAS_RIGHT
 _REF_MASK: Final = 0x1F
@@ -42,55 +42,6 @@ _NAMED_TYPE: Final = 3
 """Y.XmlElement: its type number is followed by the element's name."""
 _TYPE_NUMBERS: Final = frozenset({0, 1, 2, 3, 4, 6})
 """Array, Map, Text, XmlElement, XmlFragment, XmlText."""
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateLimits:
-    """What one update may measure; above it is refused before anything is allocated."""
-
-    bytes_max: int = base_limits.UPDATE_BYTES_MAX
-    nesting_max: int = base_limits.UPDATE_NESTING_MAX
-    clients_max: int = 65_536
-    delete_ranges_max: int = 500_000
-
-
-DEFAULT_LIMITS: Final = UpdateLimits()
-
-
-class ClockRange(NamedTuple):
-    """Clocks `start` ≤ clock < `end` of one client."""
-
-    start: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateSummary:
-    """What an update writes and what must be there before it.
-
-    clients: the structs it holds, by client id; deleted and collected ones included.
-    dependencies: by client id, the clock a document must have reached for nothing of this
-        update to be left pending (its own earlier structs, origins, parents, deletion targets).
-    deletes: by client id, the (clock, length) ranges it deletes.
-    roots: the names of the root types it writes into directly.
-    places: for `nesting`, groups of five numbers: client, clock, and what decides how deep the
-        items from that clock on lie: another item's client and clock (client -1: a root), and 1
-        if that item is the parent rather than a neighbour.
-    has_nested_items: an item names another item as its parent.
-    """
-
-    clients: dict[int, ClockRange]
-    dependencies: dict[int, int]
-    deletes: dict[int, tuple[tuple[int, int], ...]]
-    roots: frozenset[str]
-    struct_count: int
-    places: array[int]
-    has_nested_items: bool
-
-    @property
-    def is_empty(self) -> bool:
-        """The update changes nothing, whatever document it meets."""
-        return not self.clients and not self.deletes
 
 
 @dataclass(slots=True)
@@ -109,6 +60,14 @@ class _Findings:
     types: set[tuple[int, int]] = field(default_factory=set)
     dead: dict[int, list[int]] = field(default_factory=dict)
     """By client: start and end clocks, alternating and ascending, of structs without content."""
+
+    def add_dead(self, client: int, clock: int, length: int) -> None:
+        """Note a struct without content; neighbours are joined, there may be millions."""
+        dead = self.dead.setdefault(client, [])
+        if dead and dead[-1] == clock:
+            dead[-1] = clock + length
+        else:
+            dead += (clock, clock + length)
 
 
 def inspect_update(data: bytes, *, limits: UpdateLimits = DEFAULT_LIMITS) -> UpdateSummary:
@@ -179,6 +138,7 @@ def _walk_structs(
 ) -> tuple[int, int]:
     """The structs of one client; returns the clock after them and the position."""
     start = clock
+    follows_collected = False
     for _ in range(count):
         info = data[pos]
         ref = info & _REF_MASK
@@ -187,9 +147,12 @@ def _walk_structs(
             if info:
                 raise UpdateRefused("a collected struct in the update carries item flags")
             length, pos = read_uvar(data, pos)
-            found.dead.setdefault(client, []).extend((clock, clock + length))
-            found.places.extend((client, clock, -1, 0, 1))
+            found.add_dead(client, clock, length)
+            if not follows_collected:
+                found.places.extend((client, clock, -1, 0, 1))
+            follows_collected = True
         else:
+            follows_collected = False
             if info & _NEIGHBOURS:
                 pos = _read_neighbours(data, pos, client, clock, start, info, found)
             else:
@@ -266,7 +229,7 @@ def _skip_content(
     """The content of an item other than a string; returns its length in clocks and the position."""
     if ref == _DELETED:
         length, pos = read_uvar(data, pos)
-        found.dead.setdefault(client, []).extend((clock, clock + length))
+        found.add_dead(client, clock, length)
         return length, pos
     if ref == _TYPE:
         found.types.add((client, clock))

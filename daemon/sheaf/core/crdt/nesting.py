@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from sheaf.core.base.errors import UpdateRefused
 from sheaf.core.base.limits import UPDATE_NESTING_MAX
-from sheaf.core.crdt.inspector import PLACE_SIZE, UpdateSummary
+from sheaf.core.crdt.update_summary import PLACE_SIZE, UpdateSummary
 
 _UNKNOWN, _BEING_FOUND = 0, -1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+import tracemalloc
 
 import pycrdt
 import pytest
@@ -188,3 +189,13 @@ def _inspection_s(count: int) -> float:
     started = time.process_time()
     inspect_update(update)
     return time.process_time() - started
+
+
+def test_very_many_tiny_structs_cost_little_memory() -> None:
+    update = b"\x01" + encode_uvar(200_000) + b"\x01\x00" + b"\x00\x01" * 200_000 + b"\0"
+    tracemalloc.start()
+    try:
+        assert inspect_update(update).clients == {1: (0, 200_000)}
+        assert tracemalloc.get_traced_memory()[1] < 3_000_000
+    finally:
+        tracemalloc.stop()
