@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from zeroconf import DNSOutgoing
 
 from sheaf.discovery.mdns import MdnsDiscovery
 from sheaf.discovery.network import InterfaceAddress, InterfacePolicy, NetworkWatch
@@ -21,7 +22,10 @@ class Lookout:
 
     def __init__(self, *present: InterfaceAddress) -> None:
         self.present = list(present)
-        self.watch = NetworkWatch(policy=InterfacePolicy(), read=lambda: tuple(self.present), poll_s=0.02)
+        self.wall = 0.0
+        self.watch = NetworkWatch(
+            policy=InterfacePolicy(), read=lambda: tuple(self.present), poll_s=0.02, wall=lambda: self.wall
+        )
         self.discovery = MdnsDiscovery(watch=self.watch, entropy=os.urandom)
         self.seen: list[Sighting] = []
         self._changed = asyncio.Event()
@@ -158,6 +162,34 @@ async def test_losing_the_interface_and_getting_it_back_is_survived(
     there.present.append(LOOPBACK)
     await here.until(has(new_tag))
     assert there.discovery.state == "on"
+
+
+async def test_n4_after_a_sleep_it_announces_and_asks_again(
+    lookouts: tuple[Lookout, Lookout], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = lookouts
+    tag = os.urandom(6)
+    await there.announce(tag)
+    await here.until(has(tag))
+    await asyncio.sleep(0.6)  # the three broadcasts of an announcement take 0.45 s
+    asleep = here.discovery._zeroconf
+    assert asleep is not None
+    sent: list[bool] = []
+    send = asleep.zeroconf.async_send
+
+    def overhear(out: DNSOutgoing, *arguments: object, **more: object) -> None:
+        sent.append(out.is_query())
+        send(out, *arguments, **more)  # type: ignore[arg-type]  # passed through
+
+    monkeypatch.setattr(asleep.zeroconf, "async_send", overhear)
+    await here.announce(b"my tag")
+    await there.until(has(b"my tag"))
+    await asyncio.sleep(0.6)
+    sent.clear()
+    here.wall += 3600
+    async with asyncio.timeout(3):
+        while set(sent) != {True, False}:  # noqa: ASYNC110  # both a question and an announcement
+            await asyncio.sleep(0.005)
 
 
 async def test_an_interface_that_cannot_be_used_is_not_fatal() -> None:

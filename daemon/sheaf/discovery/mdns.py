@@ -27,14 +27,15 @@ from sheaf.task_set import TaskSet
 _log = logging.getLogger(__name__)
 
 RETRY_S: Final = 3.0
+REPEAT_S: Final = 60.0
+"""Announced anew this often, for whoever missed it or slept meanwhile."""
 TTL_S: Final = 120
-"""For every record: a daemon killed without a goodbye is forgotten after two minutes, not 75."""
+"""For every record. (zeroconf keeps pointers for 19 minutes at least; a sighting may outlive
+a daemon that was killed by that much.)"""
 RESOLVE_MS_MAX: Final = 3000
 RESOLVING_MAX: Final = 32
 CLOSE_S_MAX: Final = 3.0
 _NAME_ALPHABET: Final = b"abcdefghijklmnopqrstuvwxyz234567"
-
-logging.getLogger("zeroconf").setLevel(logging.ERROR)
 
 
 class MdnsDiscovery:
@@ -63,6 +64,7 @@ class MdnsDiscovery:
         self._browser: AsyncServiceBrowser | None = None
         self._interfaces: list[str | int] = []
         self._resolving: set[str] = set()
+        self._is_stale = False
 
     @property
     def state(self) -> str:
@@ -73,7 +75,8 @@ class MdnsDiscovery:
         """Begin to look; never fails."""
         self._table = SightingTable(own_instance=self._instance, emit=on_sighting)
         self._state = "no interface"
-        self._watch.on_change(self._wake.set)
+        logging.getLogger("zeroconf").setLevel(logging.ERROR)
+        self._watch.on_change(self._network_changed)
         self._tasks.spawn(self._run(), "run")
 
     async def announce(self, announcement: Announcement) -> None:
@@ -90,15 +93,24 @@ class MdnsDiscovery:
     # ------------------------------------------------------------------ the one task
 
     async def _run(self) -> None:
+        is_repeat = False
         while True:
             self._wake.clear()
+            is_stale, self._is_stale = self._is_stale, False
             await self._follow_interfaces()
-            is_settled = await self._follow_announcement()
+            if is_stale:
+                await self._browse()
+            is_settled = await self._follow_announcement(is_repeat=is_repeat or is_stale)
+            is_repeat = False
             try:
-                async with asyncio.timeout(None if is_settled else RETRY_S):
+                async with asyncio.timeout(REPEAT_S if is_settled else RETRY_S):
                     await self._wake.wait()
             except TimeoutError:
-                continue
+                is_repeat = True
+
+    def _network_changed(self) -> None:
+        self._is_stale = True
+        self._wake.set()
 
     async def _follow_interfaces(self) -> None:
         wanted = _for_zeroconf(self._watch.addresses)
@@ -114,13 +126,21 @@ class MdnsDiscovery:
         try:
             self._zeroconf = AsyncZeroconf(interfaces=wanted, ip_version=_ip_version(wanted))
             await self._zeroconf.zeroconf.async_wait_for_start()
-            self._browser = AsyncServiceBrowser(
-                self._zeroconf.zeroconf, SERVICE_TYPE, handlers=[self._service_changed]
-            )
             self._interfaces = wanted
+            await self._browse()
         except (OSError, RuntimeError, ZeroconfError) as error:
             _log.info("mdns is not possible now error=%r", error)
             await self._shut()
+
+    async def _browse(self) -> None:
+        """Ask who is there, now: after the start, on another network, after a sleep."""
+        if self._zeroconf is None:
+            return
+        if self._browser is not None:
+            await self._browser.async_cancel()
+        self._browser = AsyncServiceBrowser(
+            self._zeroconf.zeroconf, SERVICE_TYPE, handlers=[self._service_changed]
+        )
 
     async def _move(self, wanted: list[str | int]) -> None:
         """The network changed: other sockets, and other addresses in the announcement."""
@@ -133,12 +153,12 @@ class MdnsDiscovery:
             await self._shut()
             await self._open(wanted)
 
-    async def _follow_announcement(self) -> bool:
-        """Bring the announcement up to date; False when it has to be tried again."""
+    async def _follow_announcement(self, *, is_repeat: bool) -> bool:
+        """Bring the announcement up to date, or say it once more; False when that failed."""
         if self._zeroconf is None or self._announcement is None:
             return self._zeroconf is not None
         info = self._info(self._announcement)
-        if self._announced is not None and _says_the_same(info, self._announced):
+        if self._announced is not None and _says_the_same(info, self._announced) and not is_repeat:
             return True
         try:
             if self._announced is None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from sheaf.task_set import TaskSet
 _log = logging.getLogger(__name__)
 
 POLL_S: Final = 2.0
+SLEEP_S: Final = 8.0
+"""A poll that comes this much late means that the computer, or this process, slept."""
 _CONTAINER_PREFIXES: Final = ("docker", "veth", "br-", "lxc", "lxd", "podman", "cni", "flannel", "cali")
 _MACHINE_PREFIXES: Final = ("virbr", "vmnet", "vboxnet", "ifb")
 _VIRTUAL_PREFIXES: Final = _CONTAINER_PREFIXES + _MACHINE_PREFIXES
@@ -100,7 +103,11 @@ def usable_addresses(policy: InterfacePolicy) -> tuple[str, ...]:
 
 
 class NetworkWatch:
-    """Tells when the chosen addresses change.
+    """Tells when the chosen addresses change, and when the computer woke up.
+
+    Args:
+        wall: seconds of a clock that goes on while the computer sleeps; a step of it counts
+            as a sleep, which is harmless.
 
     Invariants:
     1. One poll at a time, in a thread, never on the event loop.
@@ -113,10 +120,12 @@ class NetworkWatch:
         policy: InterfacePolicy,
         read: Callable[[], tuple[InterfaceAddress, ...]] = read_addresses,
         poll_s: float = POLL_S,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._policy = policy
         self._read = read
         self._poll_s = poll_s
+        self._wall = wall
         self._tasks = TaskSet("network watch")
         self._listeners: list[Callable[[], None]] = []
         self._current: tuple[InterfaceAddress, ...] = ()
@@ -141,12 +150,15 @@ class NetworkWatch:
 
     async def _run(self) -> None:
         while True:
+            before = self._wall()
             await asyncio.sleep(self._poll_s)
             fresh = await self._poll()
-            if fresh == self._current:
+            has_slept = self._wall() - before > self._poll_s + SLEEP_S
+            if fresh == self._current and not has_slept:
                 continue
             self._current = fresh
-            _log.info("network changed addresses=%s", ",".join(a.address for a in fresh) or "none")
+            shown = ",".join(a.address for a in fresh) or "none"
+            _log.info("network changed addresses=%s has_slept=%s", shown, has_slept)
             for listener in self._listeners:
                 listener()
 

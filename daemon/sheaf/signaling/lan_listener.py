@@ -35,9 +35,8 @@ from sheaf.ports import TunnelDoor
 from sheaf.signaling.admission import Admission, ListenerLimits, RateBudget
 from sheaf.signaling.websocket import CLOSE_S_MAX, MESSAGE_BYTES_MAX, PATH, FrameSocket, RawStream, host_port
 
-_log = logging.getLogger(__name__)
 _quiet = logging.getLogger("sheaf.signaling.websockets")
-_quiet.setLevel(logging.CRITICAL)
+"""What the library says of strangers' handshakes; silenced when the listener starts."""
 
 _BACKLOG: Final = 64
 _BIND_TRIES: Final = 8
@@ -82,6 +81,7 @@ class LanListener:
         Raises:
             TransportFailure: the address cannot be had, with the reason in words.
         """
+        _quiet.setLevel(logging.CRITICAL)
         try:
             sockets = _bind(host, port)
         except OSError as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, cast
@@ -165,6 +166,8 @@ class WebRtc:
 
 def _load_channel_class() -> type[WebRtcChannel]:
     aiortc_lean.load()
+    for library in ("aioice", "aiortc"):
+        logging.getLogger(library).setLevel(logging.WARNING)  # they narrate every connection
     import_module("sheaf.transport.ice_guard").check_shape()
     import_module("sheaf.transport.sctp_guard").check_shape()
     module = import_module("sheaf.transport.webrtc_channel")

@@ -69,3 +69,16 @@ async def test_a_change_is_told_once_and_after_it_is_known() -> None:
     tasks = len(asyncio.all_tasks())
     await watch.close()
     assert tasks == 1
+
+
+async def test_n4_waking_up_counts_as_a_change() -> None:
+    wall = [1000.0]
+    told: list[bool] = []
+    watch = NetworkWatch(policy=InterfacePolicy(), read=lambda: (WIFI,), poll_s=0.01, wall=lambda: wall[0])
+    watch.on_change(lambda: told.append(True))
+    await watch.start()
+    await asyncio.sleep(0.05)
+    assert not told
+    wall[0] += 3600
+    await eventually(lambda: told == [True])
+    await watch.close()
