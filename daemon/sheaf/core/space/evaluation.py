@@ -21,11 +21,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 
 from sheaf.core.base.ids import DeviceId, EpochId, OpId, UserId
 from sheaf.core.crypto.identity import DeviceCertificate, verify
+from sheaf.core.space.admission import Admission, note_device, role_at
 from sheaf.core.space.control_dag import ControlDag, admitted_certificates
 from sheaf.core.space.control_op import ControlOp, admission_statement, has_user_signature
 from sheaf.core.space.membership import Cutting, EpochInfo, InviteInfo, Member, Membership
@@ -34,7 +35,6 @@ from sheaf.core.space.op_bodies import (
     Accept,
     Admit,
     ChangeRole,
-    Cut,
     DevAdd,
     DevRevoke,
     Epoch,
@@ -61,44 +61,10 @@ def evaluate(dag: ControlDag, heads: Iterable[OpId] | None = None) -> Membership
 
 
 @dataclass(slots=True)
-class _Admission:
-    """An effective admission while the pass is under way. Positions are the DAG's."""
-
-    op: ControlOp
-    position: int
-    user: UserId
-    role: Role
-    parent: _Admission | None
-    depth: int
-    certificates: dict[DeviceId, DeviceCertificate]
-    removals: list[tuple[int, Cut]] = field(default_factory=list)
-    leavings: list[tuple[int, Cut]] = field(default_factory=list)
-    revocations: dict[DeviceId, list[tuple[int, Cut]]] = field(default_factory=dict)
-    roles: list[tuple[int, ChangeRole]] = field(default_factory=list)
-
-    @property
-    def is_owner(self) -> bool:
-        return self.role is Role.OWNER
-
-    @property
-    def is_active(self) -> bool:
-        return not self.removals and not self.leavings
-
-    def descends_from(self, other: _Admission) -> bool:
-        """Whether `other` is a strict ancestor in the tree."""
-        node = self.parent
-        while node is not None:
-            if node is other:
-                return True
-            node = node.parent
-        return False
-
-
-@dataclass(slots=True)
 class _Claim:
     """A removal, revocation or role change waiting for its target to be reached."""
 
-    by: _Admission
+    by: Admission
     position: int
     op: ControlOp
 
@@ -109,12 +75,12 @@ class _Evaluation:
     def __init__(self, dag: ControlDag, mask: int) -> None:
         self._dag = dag
         self._mask = mask
-        self._admissions: dict[OpId, _Admission] = {}
+        self._admissions: dict[OpId, Admission] = {}
         self._claims: defaultdict[OpId, list[_Claim]] = defaultdict(list)
-        self._invites: dict[OpId, tuple[Invite, _Admission]] = {}
+        self._invites: dict[OpId, tuple[Invite, Admission]] = {}
         self._uses: defaultdict[OpId, list[int]] = defaultdict(list)
-        self._invite_revocations: defaultdict[OpId, list[tuple[int, _Admission]]] = defaultdict(list)
-        self._epochs: list[tuple[int, ControlOp, _Admission]] = []
+        self._invite_revocations: defaultdict[OpId, list[tuple[int, Admission]]] = defaultdict(list)
+        self._epochs: list[tuple[int, ControlOp, Admission]] = []
         self._keyboxes: list[Keybox] = []
         self._prefs: list[tuple[int, ControlOp]] = []
         self._accepts: list[Accept] = []
@@ -125,9 +91,9 @@ class _Evaluation:
         """Owners level by level, then everybody else."""
         assert self._mask & 1, "evaluation without a genesis"
         level = [self._founder()]
-        others: list[_Admission] = []
+        others: list[Admission] = []
         while level:
-            admitted: list[_Admission] = []
+            admitted: list[Admission] = []
             for owner in level:
                 admitted += self._process(owner)
             others += [a for a in admitted if not a.is_owner]
@@ -135,12 +101,12 @@ class _Evaluation:
         for member in others:
             self._process(member)
 
-    def _founder(self) -> _Admission:
+    def _founder(self) -> Admission:
         return self._admission(self._dag.at(0), 0, Role.OWNER, None)
 
-    def _admission(self, op: ControlOp, position: int, role: Role, parent: _Admission | None) -> _Admission:
+    def _admission(self, op: ControlOp, position: int, role: Role, parent: Admission | None) -> Admission:
         certificates = admitted_certificates(op)
-        admission = _Admission(
+        admission = Admission(
             op=op,
             position=position,
             user=certificates[0].user,
@@ -152,7 +118,7 @@ class _Evaluation:
         self._admissions[op.op_id] = admission
         return admission
 
-    def _process(self, admission: _Admission) -> list[_Admission]:
+    def _process(self, admission: Admission) -> list[Admission]:
         """Decide all ops authored under `admission`; returns the admissions among them."""
         self._settle_claims(admission)
         mine = [
@@ -160,13 +126,13 @@ class _Evaluation:
         ]
         self._settle_own_revocations(admission, mine)
         self._settle_leaving(admission, mine)
-        admitted: list[_Admission] = []
+        admitted: list[Admission] = []
         for position, op in mine:
             if self._counts(admission, position, op, with_leaving=True):
                 admitted += self._take(admission, position, op)
         return admitted
 
-    def _counts(self, admission: _Admission, position: int, op: ControlOp, *, with_leaving: bool) -> bool:
+    def _counts(self, admission: Admission, position: int, op: ControlOp, *, with_leaving: bool) -> bool:
         """Rule 1: in the past of all that ended this author's authority."""
         endings = [at for at, _ in admission.removals]
         endings += [at for at, _ in admission.revocations.get(op.device_id, ())]
@@ -176,7 +142,7 @@ class _Evaluation:
 
     # ------------------------------------------------------------ what ends authority
 
-    def _settle_claims(self, target: _Admission) -> None:
+    def _settle_claims(self, target: Admission) -> None:
         """Apply what owners said of this admission. All who may are processed by now."""
         for claim in self._claims.pop(target.op.op_id, ()):
             may = target.descends_from(claim.by) if target.is_owner else True
@@ -190,7 +156,7 @@ class _Evaluation:
             elif isinstance(body, ChangeRole) and not target.is_owner:
                 target.roles.append((claim.position, body))
 
-    def _settle_own_revocations(self, admission: _Admission, mine: list[tuple[int, ControlOp]]) -> None:
+    def _settle_own_revocations(self, admission: Admission, mine: list[tuple[int, ControlOp]]) -> None:
         certificate = next(iter(admission.certificates.values()))
         for position, op in mine:
             body = op.body
@@ -199,7 +165,7 @@ class _Evaluation:
             if body.device == op.device_id or has_user_signature(op, certificate):
                 admission.revocations.setdefault(body.device, []).append((position, body.cut))
 
-    def _settle_leaving(self, admission: _Admission, mine: list[tuple[int, ControlOp]]) -> None:
+    def _settle_leaving(self, admission: Admission, mine: list[tuple[int, ControlOp]]) -> None:
         for position, op in mine:
             body = op.body
             if (
@@ -211,20 +177,20 @@ class _Evaluation:
 
     # ------------------------------------------------------------ effective ops
 
-    def _take(self, author: _Admission, position: int, op: ControlOp) -> Iterator[_Admission]:
+    def _take(self, author: Admission, position: int, op: ControlOp) -> Iterator[Admission]:
         """Note what an op does whose author had authority; yields a new admission."""
         body = op.body
         if isinstance(body, DevAdd):
-            _note_device(author, body.certificate)
+            note_device(author, body.certificate)
         elif isinstance(body, Keybox):
             self._keyboxes.append(body)
         elif isinstance(body, Epoch):
-            if author.is_owner or _role_at(self._dag, author, self._dag.past(position)).can_write:
+            if author.is_owner or role_at(self._dag, author, self._dag.past(position)).can_write:
                 self._epochs.append((position, op, author))
         elif author.is_owner:
             yield from self._take_owners(author, position, op)
 
-    def _take_owners(self, author: _Admission, position: int, op: ControlOp) -> Iterator[_Admission]:
+    def _take_owners(self, author: Admission, position: int, op: ControlOp) -> Iterator[Admission]:
         body = op.body
         if isinstance(body, Admit):
             if self._may_admit(author, position, op, body):
@@ -242,7 +208,7 @@ class _Evaluation:
         elif isinstance(body, Prefs):
             self._prefs.append((position, op))
 
-    def _may_admit(self, author: _Admission, position: int, op: ControlOp, body: Admit) -> bool:
+    def _may_admit(self, author: Admission, position: int, op: ControlOp, body: Admit) -> bool:
         """An admit through an invitation obeys it; one without is the owner's own word."""
         if body.invite is None or body.proof is None:
             return True
@@ -286,7 +252,7 @@ class _Evaluation:
         members: dict[UserId, Member] = {}
         allowed: dict[DeviceId, tuple[Member, DeviceCertificate]] = {}
         active = [a for a in self._admissions.values() if a.is_active]
-        active.sort(key=lambda a: (-_role_at(self._dag, a, None).rank, a.depth, a.op.op_id))
+        active.sort(key=lambda a: (-role_at(self._dag, a, None).rank, a.depth, a.op.op_id))
         for admission in active:
             devices = tuple(
                 certificate
@@ -294,7 +260,7 @@ class _Evaluation:
                 if device not in admission.revocations
             )
             name = max(admission.certificates.values(), key=lambda c: (c.created_ms, c.raw)).user_name
-            role = _role_at(self._dag, admission, None)
+            role = role_at(self._dag, admission, None)
             member = Member(admission.user, name, role, admission.op.op_id, devices)
             known = members.get(admission.user)
             if known is None or (devices and not known.devices):
@@ -370,34 +336,3 @@ class _Evaluation:
             for device, revocations in admission.revocations.items():
                 for _, cut in revocations:
                     yield Cutting(admission.user, frozenset((device,)), cut)
-
-
-def _note_device(admission: _Admission, certificate: DeviceCertificate) -> None:
-    """A device was added, or gave itself or its person another name.
-
-    The key of a device that the admission names stands; otherwise, of several keys, the lowest.
-    Among certificates for one key the newest by its author's clock stands: that decides names
-    only. So the outcome does not depend on the order in which ops are met.
-    """
-    known = admission.certificates.get(certificate.device)
-    if known is None:
-        admission.certificates[certificate.device] = certificate
-        return
-    is_named = certificate.device in {own.device for own in admitted_certificates(admission.op)}
-    if certificate.kem == known.kem:
-        is_better = (certificate.created_ms, certificate.raw) > (known.created_ms, known.raw)
-    else:
-        is_better = not is_named and certificate.kem < known.kem
-    if is_better:
-        admission.certificates[certificate.device] = certificate
-
-
-def _role_at(dag: ControlDag, admission: _Admission, past: int | None) -> Role:
-    """The role after the role changes in `past` (None: all): the last one; of several, the lowest."""
-    changes = [(at, body) for at, body in admission.roles if past is None or past >> at & 1]
-    last = [
-        body.role
-        for at, body in changes
-        if not any(other != at and dag.past(other) >> at & 1 for other, _ in changes)
-    ]
-    return min(last, key=lambda role: role.rank, default=admission.role)

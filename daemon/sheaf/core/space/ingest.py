@@ -10,16 +10,16 @@ the whole space; what does not fit is forgotten and named in `want`.
 
 from __future__ import annotations
 
-from bisect import insort
 from collections.abc import Callable, Sequence
 
-from sheaf.core.base.errors import ProtocolViolation, WireError
+from sheaf.core.base.errors import ProtocolViolation
 from sheaf.core.base.ids import EpochId, LogId, OpId
-from sheaf.core.base.limits import HELD_BYTES_MAX, HELD_ENVELOPES_MAX, LOGS_MAX
-from sheaf.core.crypto.identity import SIGNATURE_BYTES, verify
+from sheaf.core.base.limits import LOGS_MAX
 from sheaf.core.crypto.key_schedule import SpaceKeys
+from sheaf.core.space.chain import is_signed, verify_chain
 from sheaf.core.space.control_dag import ControlDag
-from sheaf.core.space.envelope import Envelope, envelope_id, parse_envelope, signed_bytes
+from sheaf.core.space.envelope import Envelope, envelope_id
+from sheaf.core.space.held_runs import HeldRuns
 from sheaf.core.space.log_genesis import decode_log_genesis
 from sheaf.core.space.log_set import LogHead, LogSet
 from sheaf.core.space.membership import Membership
@@ -65,14 +65,12 @@ class Ingest:
         self._logs = logs
         self._membership_at = membership_at
         self.releaser = Releaser(logs, keys_of)
-        self._held: dict[LogId, list[Run]] = {}
-        self._held_bytes = 0
-        self._held_envelopes = 0
+        self._held = HeldRuns()
 
     @property
     def held(self) -> int:
         """Envelopes kept in memory only."""
-        return self._held_envelopes
+        return self._held.envelopes
 
     def run(self, run: Run) -> IngestResult:
         """Take in one run; idempotent, in any order of runs."""
@@ -84,7 +82,7 @@ class Ingest:
     def retry_held(self) -> IngestResult:
         """Try what was held again, after control ops or keys came."""
         work = _Work()
-        for log_id in list(self._held):
+        for log_id in self._held.logs():
             self._take_unblocked(log_id, work)
         return self._finish(work)
 
@@ -137,7 +135,7 @@ class Ingest:
         return None
 
     def _append(self, head: LogHead, run: Run, fresh: Sequence[bytes], work: _Work) -> None:
-        chain, problem = _verify_chain(head, fresh)
+        chain, problem = verify_chain(head, fresh)
         if problem is not None:
             work.refused = problem
         allowed, auth, is_blocked = self._authorised(head, chain, work)
@@ -223,7 +221,7 @@ class Ingest:
                 continue
             if envelope_id(head.prefix, seq, previous, raw) == expected:
                 continue
-            if _is_signed(head, seq, previous, raw):
+            if is_signed(head, seq, previous, raw):
                 work.forks.append(Fork(head.log_id, seq, raw))
                 self._freeze(head, "its author signed two envelopes for one position", work)
             else:
@@ -233,38 +231,17 @@ class Ingest:
     # ------------------------------------------------------------ holding
 
     def _hold(self, run: Run, next_seq: int, work: _Work) -> None:
-        """Keep a run that cannot go on yet, if there is room; name what to ask for again."""
-        held = self._held.get(run.log_id, [])
-        is_there = any(h.first_seq <= run.first_seq and h.next_seq >= run.next_seq for h in held)
-        fits = (
-            self._held_bytes + run.size_bytes <= HELD_BYTES_MAX
-            and self._held_envelopes + len(run.envelopes) <= HELD_ENVELOPES_MAX
-        )
-        if fits and run.envelopes and not is_there:
-            insort(self._held.setdefault(run.log_id, held), run, key=lambda h: h.first_seq)
-            self._held_bytes += run.size_bytes
-            self._held_envelopes += len(run.envelopes)
-        if run.first_seq > next_seq or not (fits or is_there):
+        """Keep a run that cannot go on yet; name what to ask for again."""
+        is_kept = self._held.keep(run)
+        if run.first_seq > next_seq or not is_kept:
             work.want[run.log_id] = next_seq
-
-    def _unhold(self, log_id: LogId, next_seq: int) -> Run | None:
-        """The first held run of a log if it begins at or below `next_seq`."""
-        held = self._held.get(log_id)
-        if not held or held[0].first_seq > next_seq:
-            return None
-        run = held.pop(0)
-        self._held_bytes -= run.size_bytes
-        self._held_envelopes -= len(run.envelopes)
-        if not held:
-            del self._held[log_id]
-        return run
 
     def _take_unblocked(self, log_id: LogId, work: _Work) -> None:
         """Take the held runs of a log whose gap has closed; name the gap that is left."""
         while not work.need_ops:
             head = self._logs.get(log_id)
             next_seq = 1 if head is None else head.next_seq
-            run = self._unhold(log_id, next_seq)
+            run = self._held.take(log_id, next_seq)
             if run is None:
                 if log_id in self._held:
                     work.want[log_id] = next_seq
@@ -289,7 +266,7 @@ class Ingest:
             released=tuple(released),
             new_logs=tuple(work.new_logs),
             log_states=tuple(states),
-            held=self._held_envelopes,
+            held=self._held.envelopes,
             want=tuple(work.want.items()),
             need_ops=work.need_ops,
             refused=work.refused,
@@ -297,52 +274,3 @@ class Ingest:
             forks=tuple(work.forks),
             reopen=work.reopen,
         )
-
-
-# --------------------------------------------------------------------------- the chain
-
-
-def _verify_chain(head: LogHead, raws: Sequence[bytes]) -> tuple[list[tuple[Envelope, bytes]], str | None]:
-    """Parse and chain envelopes from the head on; one signature vouches for all before it.
-
-    Returns:
-        the longest authentic prefix found, with ids; what is wrong after it, or None.
-    """
-    chain: list[tuple[Envelope, bytes]] = []
-    problem: str | None = None
-    previous, seq, prefix = head.head, head.next_seq, head.prefix
-    for raw in raws:
-        try:
-            envelope = parse_envelope(raw)
-        except WireError as error:
-            problem = str(error)
-            break
-        previous = envelope_id(prefix, seq, previous, raw)
-        seq += 1
-        chain.append((envelope, previous))
-    if chain and not _holds(head, chain, len(chain)):
-        problem = "envelope not signed by the log's device"
-        del chain[_authentic(head, chain) :]
-    return chain, problem
-
-
-def _authentic(head: LogHead, chain: Sequence[tuple[Envelope, bytes]]) -> int:
-    """The longest prefix whose last signature holds, by bisection: log2(n) signatures, so
-    junk behind good envelopes neither hides them nor costs much. The whole does not hold."""
-    good, bad = 0, len(chain)
-    while bad - good > 1:
-        middle = (good + bad) // 2
-        if _holds(head, chain, middle):
-            good = middle
-        else:
-            bad = middle
-    return good
-
-
-def _holds(head: LogHead, chain: Sequence[tuple[Envelope, bytes]], count: int) -> bool:
-    previous = chain[count - 2][1] if count > 1 else head.head
-    return _is_signed(head, head.next_seq + count - 1, previous, chain[count - 1][0].raw)
-
-
-def _is_signed(head: LogHead, seq: int, previous: bytes, raw: bytes) -> bool:
-    return verify(head.device_id, signed_bytes(head.prefix, seq, previous, raw), raw[-SIGNATURE_BYTES:])
