@@ -137,7 +137,7 @@ class Node:
             events=self.events,
             entropy=entropy,
         )
-        self._peers.joins = self._joins
+        self._peers.links.joins = self._joins
 
     # ------------------------------------------------------------------ life
 
@@ -263,7 +263,7 @@ class Node:
     def members(self, space_id: SpaceId) -> list[MemberView]:
         """The people in a space, me first. Raises NotFound."""
         host = self._library.host(space_id)
-        online = self._peers.online_devices()
+        online = self._peers.links.online_devices()
         me = self._identity.user.user_id
         views = [
             MemberView(

@@ -344,7 +344,7 @@ class PeerLink:
             run = Run(
                 log_id=stored.log_id,
                 first_seq=stored.first_seq,
-                genesis=host.genesis_of(stored.log_id) if stored.first_seq == 1 else None,
+                genesis=host.view.genesis_of(stored.log_id) if stored.first_seq == 1 else None,
                 envelopes=stored.envelopes,
             )
             if not self.is_closed:

@@ -1,7 +1,7 @@
-"""Finds the other devices of my spaces and keeps one connection to each (PROTOCOL §5, §6).
+"""Finds the other devices of my spaces and calls them (PROTOCOL §5, §6).
 
 Turns sightings and given addresses into dials (`core.protocol.dialer` decides when),
-answers the offers and pokes that arrive, and owns the live links. Signals and sightings
+and answers the offers and pokes that arrive; what connects goes to `PeerLinks`. Signals and sightings
 come in as callbacks that only enqueue; one task works them off.
 
 Must not know documents, SQL or HTTP.
@@ -11,33 +11,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
 from sheaf.core.base.errors import ProtocolViolation, TransportFailure
-from sheaf.core.base.ids import DeviceId, LogId, RendezvousId, SpaceId, UserId
+from sheaf.core.base.ids import DeviceId, RendezvousId, SpaceId, UserId
 from sheaf.core.base.machine import Entropy
 from sheaf.core.crypto.identity import DeviceCertificate
-from sheaf.core.protocol import effects as fx
 from sheaf.core.protocol.dialer import Dial, DialEffect, Dialer, Poke
 from sheaf.core.protocol.pairing import InviteKeys
-from sheaf.core.protocol.rendezvous import TagCandidate, device_tag, invite_tag, match
-from sheaf.core.protocol.session import Session
+from sheaf.core.protocol.rendezvous import invite_tag
 from sheaf.core.protocol.signaling import OpenedSignal, SignalKind, open_signal
-from sheaf.core.space.membership import Member
+from sheaf.node.address_book import AddressBook
 from sheaf.node.connector import Connection, Connector, DialTarget
 from sheaf.node.driver import WakeTimer
 from sheaf.node.events import EventBus
 from sheaf.node.identity import LocalIdentity
 from sheaf.node.invitations import Invitations
-from sheaf.node.joins import Joins
 from sheaf.node.library import Library
 from sheaf.node.peer_link import PeerLink
-from sheaf.node.peer_views import peer_view
-from sheaf.node.space_host import SpaceHost
+from sheaf.node.peer_links import PeerLinks
 from sheaf.node.views import PeerView
 from sheaf.ports import Announcement, Clock, Discovery, Sighting, Signaling, SignalRoute, Store
 from sheaf.task_set import TaskSet
@@ -58,7 +54,7 @@ class _Signal:
 
 
 class PeerManager:
-    """All connections of this device."""
+    """Finds, calls and answers; `links` holds what came of it."""
 
     def __init__(
         self,
@@ -77,31 +73,38 @@ class PeerManager:
         tasks: TaskSet,
     ) -> None:
         self._identity = identity
-        self._library = library
         self._invitations = invitations
         self._connector = connector
         self._signaling = signaling
         self._discovery = discovery
         self._static = static_addresses
-        self._store = store
         self._clock = clock
-        self._entropy = entropy
         self._events = events
         self._tasks = tasks
-        self.joins: Joins | None = None
         self._own = identity.device.device_id
+        self._book = AddressBook(own=self._own, library=library, invitations=invitations)
+        self.links = PeerLinks(
+            identity=identity,
+            library=library,
+            invitations=invitations,
+            store=store,
+            clock=clock,
+            entropy=entropy,
+            events=events,
+            tasks=tasks,
+            keeps_newcomer=lambda device, mine: self._dialer.keeps_newcomer(device, newcomer_is_mine=mine),
+            on_connected=lambda device: self._dial_all(self._dialer.connected(device, clock.now())),
+            on_closed=self._link_closed,
+        )
         self._dialer = Dialer(own=self._own, entropy=entropy, static_addresses=static_addresses)
         self._timer = WakeTimer(clock=clock, on_wake=lambda now: self._dial_all(self._dialer.wake(now)))
-        self._links: dict[DeviceId, PeerLink] = {}
-        self._unnamed: set[PeerLink] = set()
         self._sightings: dict[str, Sighting] = {}
-        self._last_seen: dict[DeviceId, int] = {}
         self._signals: asyncio.Queue[_Signal] = asyncio.Queue(SIGNALS_WAITING_MAX)
         self._address_hint = asyncio.Event()
         self._answering = 0
         self._refresh_due = asyncio.Event()
         self._answer_rids: frozenset[RendezvousId] = frozenset()
-        self._counts = {"connections_made": 0.0, "connections_failed": 0.0, "signals_dropped": 0.0}
+        self._counts = {"connections_failed": 0.0, "signals_dropped": 0.0}
         self._is_closing = False
 
     # ------------------------------------------------------------------ life
@@ -119,19 +122,13 @@ class PeerManager:
         """Say goodbye to everybody."""
         self._is_closing = True
         self._timer.cancel()
-        for link in [*self._links.values(), *self._unnamed]:
-            link.close("the daemon is stopping")
+        self.links.close()
 
     # ------------------------------------------------------------------ what is wanted
 
     def space_changed(self, space_id: SpaceId) -> None:
         """A space came, went, or its members changed."""
-        host = self._library.find(space_id)
-        for link in list(self._links.values()):
-            if host is None:
-                link.space_removed(space_id)
-            else:
-                link.space_added(space_id)
+        self.links.space_changed(space_id)
         self.refresh()
 
     def refresh(self) -> None:
@@ -141,34 +138,17 @@ class PeerManager:
         self._subscribe()
         self._refresh_due.set()
         now = self._clock.now()
-        self._dial_all(self._dialer.set_wanted(frozenset(self._wanted()), now))
+        self._dial_all(self._dialer.set_wanted(self._book.wanted(), now))
         for sighting in list(self._sightings.values()):
             self._match(sighting)
         self._events.publish("peers_changed")
 
-    def _wanted(self) -> Iterator[DeviceId]:
-        for host in self._library.hosts():
-            for device_id in host.space.membership.devices():
-                if device_id != self._own:
-                    yield device_id
-
     def _subscribe(self) -> None:
-        rids = [rid for host in self._library.hosts() for rid in host.space.rendezvous_ids(self._own)]
-        rids += [invitation.keys.rendezvous_id for invitation in self._invitations.open_invitations()]
-        self._signaling.subscribe([*rids, *self._answer_rids])
+        self._signaling.subscribe([*self._book.own_rendezvous_ids(), *self._answer_rids])
 
     def _expecting(self, rids: frozenset[RendezvousId]) -> None:
         self._answer_rids = rids
         self._subscribe()
-
-    def _tags_for(self, nonce: bytes) -> list[bytes]:
-        tags = [
-            device_tag(keys.mdns_key, nonce, self._own)
-            for host in self._library.hosts()
-            for keys in host.space.recent_keys()
-        ]
-        tags += [invite_tag(i.keys.mdns_key, nonce) for i in self._invitations.open_invitations()]
-        return tags
 
     async def _keep_announced(self) -> None:
         while True:
@@ -177,14 +157,14 @@ class PeerManager:
             listening = self._signaling.listening
             if listening is not None:
                 port = int(listening.rpartition(":")[2])
-                await self._discovery.announce(Announcement(port, self._tags_for))
+                await self._discovery.announce(Announcement(port, self._book.tags_for))
 
     # ------------------------------------------------------------------ sightings
 
     def _sighted(self, sighting: Sighting) -> None:
         if sighting.is_gone:
             gone = self._sightings.pop(sighting.instance, None)
-            for device_id in self._recognised(gone) if gone is not None else ():
+            for device_id in self._book.recognise(gone) if gone is not None else ():
                 for address in gone.addresses if gone is not None else ():
                     self._dialer.lost_sight(device_id, address)
             return
@@ -194,19 +174,8 @@ class PeerManager:
 
     def _match(self, sighting: Sighting) -> None:
         now = self._clock.now()
-        for device_id in self._recognised(sighting):
+        for device_id in self._book.recognise(sighting):
             self._dial_all(self._dialer.sighted(device_id, sighting.addresses, now))
-
-    def _recognised(self, sighting: Sighting) -> list[DeviceId]:
-        """The devices of my spaces an announcement is by (PROTOCOL §6: one tag per space and epoch)."""
-        candidates = (
-            TagCandidate(keys.mdns_key, device_id, device_id)
-            for host in self._library.hosts()
-            for keys in host.space.recent_keys()
-            for device_id in host.space.membership.devices()
-            if device_id != self._own
-        )
-        return list(dict.fromkeys(match(sighting.nonce, sighting.tags, candidates)))
 
     def network_changed(self) -> None:
         """Addresses of this machine came or went: try everybody again."""
@@ -219,13 +188,6 @@ class PeerManager:
             if invite_tag(keys.mdns_key, sighting.nonce) in sighting.tags:
                 yield from sighting.addresses
         yield from self._static
-
-    def link_to(self, user_id: UserId) -> PeerLink | None:
-        """A live connection to any device of this person."""
-        for link in self._links.values():
-            if link.certificate is not None and link.certificate.user == user_id:
-                return link
-        return None
 
     def address_hint(self) -> asyncio.Event:
         """Set whenever something new was sighted."""
@@ -242,19 +204,9 @@ class PeerManager:
                     self._tasks.spawn(self._poke(action.device_id, action.address), "poke")
         self._timer.arm(self._dialer.next_wake())
 
-    def _targets(self, device_id: DeviceId) -> Iterator[DialTarget]:
-        """How a device can be called, once for each space and epoch we share."""
-        for host in self._library.hosts():
-            known = host.space.membership.device(device_id)
-            if known is None:
-                continue
-            _, certificate = known
-            for rid in host.space.rendezvous_ids(device_id):
-                yield DialTarget(rid, certificate.kem, device_id)
-
     async def _dial(self, device_id: DeviceId, address: str | None, route: SignalRoute | None = None) -> None:
         failure = "it shares no space with us"
-        for target in self._targets(device_id):
+        for target in self._book.targets(device_id):
             try:
                 connection = await self._connector.dial(target, address=address, route=route)
             except (TransportFailure, ProtocolViolation) as error:
@@ -262,13 +214,13 @@ class PeerManager:
                 if isinstance(error, TransportFailure) and "not there" in failure:
                     continue  # it may answer under another space's rendezvous id
                 break
-            self.adopt_link(connection, expected=device_id)
+            self.links.adopt(connection, expected=device_id)
             return
         self._failed(device_id, address, failure)
 
     async def _poke(self, device_id: DeviceId, address: str | None) -> None:
         assert address is not None
-        for target in self._targets(device_id):
+        for target in self._book.targets(device_id):
             try:
                 if await self._connector.poke(target, address=address, route=None):
                     return
@@ -350,7 +302,7 @@ class PeerManager:
             self._tasks.spawn(self._dial(device_id, address), "dial")
 
     async def _poke_back(self, device_id: DeviceId, route: SignalRoute) -> None:
-        for target in self._targets(device_id):
+        for target in self._book.targets(device_id):
             with contextlib.suppress(TransportFailure):
                 await self._connector.poke(target, address=None, route=route)
                 return
@@ -362,149 +314,33 @@ class PeerManager:
         except (TransportFailure, ProtocolViolation) as error:
             logger.info("could not answer", via=route.label, reason=str(error))
         else:
-            self.adopt_link(connection, expected=connection.peer)
+            self.links.adopt(connection, expected=connection.peer)
         finally:
             self._answering -= 1
 
-    # ------------------------------------------------------------------ links (LinkOwner)
-
     def adopt_link(self, connection: Connection, *, expected: DeviceId | None) -> PeerLink:
-        """Begin a session on a fresh connection."""
-        session = Session(
-            is_offerer=connection.is_offerer,
-            device=self._identity.device,
-            certificate=self._identity.certificate,
-            transcript=connection.transcript,
-            expected=expected,
-            spaces=self,
-            entropy=self._entropy,
-        )
-        link = PeerLink(
-            channel=connection.channel,
-            session=session,
-            transcript=connection.transcript,
-            is_offerer=connection.is_offerer,
-            owner=self,
-            store=self._store,
-            clock=self._clock,
-        )
-        self._unnamed.add(link)
-        self._tasks.spawn(link.run(), "peer link")
-        link.start(connection.attach)
-        return link
+        """Begin a session on a connection made with `dial` (for joins)."""
+        return self.links.adopt(connection, expected=expected)
 
-    def link_authenticated(self, link: PeerLink) -> None:
-        """The other side proved who it is; an older connection to it gives way."""
-        device_id = link.device_id
-        assert device_id is not None
-        self._unnamed.discard(link)
-        older = self._links.get(device_id)
-        if older is not None and not self._dialer.keeps_newcomer(device_id, newcomer_is_mine=link.is_offerer):
-            link.close("there is a connection already")
-            return
-        self._links[device_id] = link
-        self._counts["connections_made"] += 1
-        if older is not None:
-            older.close("replaced by a newer connection")
-        self._dial_all(self._dialer.connected(device_id, self._clock.now()))
-        for host in self._library.hosts():
-            if host.is_member(device_id):
-                host.seal_now()
-        logger.info("connected", device=device_id.short, path=link.channel.path.value)
-        self.link_changed(link)
+    def link_to(self, user_id: UserId) -> PeerLink | None:
+        """A live connection to any device of this person (for joins)."""
+        return self.links.link_to(user_id)
 
-    def link_changed(self, link: PeerLink) -> None:
-        """Phase or progress moved."""
-        if link.device_id is not None:
-            self._last_seen[link.device_id] = self._clock.wall_ms()
-        if self.joins is not None:
-            self.joins.link_changed(link)
-        self._events.publish("peers_changed")
-
-    def link_closed(self, link: PeerLink, reason: str) -> None:
-        """A connection ended; the dialer decides when to try again."""
-        self._unnamed.discard(link)
-        if self.joins is not None:
-            self.joins.link_closed(link, reason)
-        device_id = link.device_id
-        if device_id is None or self._links.get(device_id) is not link:
-            return
-        del self._links[device_id]
-        logger.info("disconnected", device=device_id.short, reason=reason)
-        for host in self._library.hosts():
-            host.device_left(device_id)
+    def _link_closed(self, device_id: DeviceId, is_peer_fault: bool) -> None:
         if not self._is_closing:
-            self._dial_all(
-                self._dialer.closed(device_id, self._clock.now(), is_peer_fault=link.is_peer_fault)
-            )
-        self._events.publish("peers_changed")
-
-    def join_requested(self, link: PeerLink, effect: fx.JoinRequested) -> None:
-        """A holder of a ticket asks to come in; answered once the admission is durable."""
-        try:
-            ops = self._invitations.admit(effect.request, link.transcript)
-        except ProtocolViolation as error:
-            link.join_answer(effect.token, str(error))
-            return
-        host = self._library.host(effect.request.space_id)
-        host.seal_now()
-        host.after_commit(lambda: link.join_answer(effect.token, ops))
-
-    def join_accepted(self, link: PeerLink, effect: fx.JoinAccepted) -> None:
-        """An owner let us in."""
-        if self.joins is not None:
-            self.joins.accepted(link, effect)
-
-    def join_refused(self, link: PeerLink, reason: str) -> None:
-        """An owner did not let us in."""
-        if self.joins is not None:
-            self.joins.refused(link, reason)
-
-    def agreed(self, link: PeerLink, space_id: SpaceId, version: Mapping[LogId, int]) -> None:
-        """Both sides hold exactly this; it shortens the next greeting."""
-        host = self._library.find(space_id)
-        if host is not None and link.device_id is not None:
-            host.agree(link.device_id, version)
-
-    def host(self, space_id: SpaceId) -> SpaceHost | None:
-        """An open space, or None."""
-        return self._library.find(space_id)
-
-    # ------------------------------------------------------------------ SpaceDirectory
-
-    def space_ids(self) -> Iterable[SpaceId]:
-        """Every open space."""
-        return [host.space_id for host in self._library.hosts()]
-
-    def view(self, space_id: SpaceId) -> SpaceHost | None:
-        """What sessions may know of a space."""
-        return self._library.find(space_id)
+            now = self._clock.now()
+            self._dial_all(self._dialer.closed(device_id, now, is_peer_fault=is_peer_fault))
 
     # ------------------------------------------------------------------ for people
 
-    def online_devices(self) -> frozenset[DeviceId]:
-        """Devices with a live connection."""
-        return frozenset(self._links)
-
     def views(self) -> list[PeerView]:
         """Every other device in my spaces, connected ones first."""
-        people: dict[DeviceId, tuple[Member, DeviceCertificate]] = {}
-        for host in self._library.hosts():
-            people.update(host.space.membership.devices())
-        people.pop(self._own, None)
-        views = [
-            peer_view(
-                member,
-                certificate,
-                link=self._links.get(device_id),
-                hosts=[h for h in self._library.hosts() if h.is_member(device_id)],
-                last_seen_ms=self._last_seen.get(device_id),
-                is_dialling=self._dialer.is_dialling(device_id),
-            )
-            for device_id, (member, certificate) in people.items()
-        ]
-        return sorted(views, key=lambda view: (view.path is None, view.user_name.casefold(), view.device_id))
+        return self.links.views(is_dialling=self._dialer.is_dialling)
 
     def metrics(self) -> dict[str, float]:
         """For /metrics."""
-        return {"peers_connected": float(len(self._links)), **self._counts}
+        return {
+            "peers_connected": float(len(self.links.online_devices())),
+            "connections_made": float(self.links.connections_made),
+            **self._counts,
+        }

@@ -47,7 +47,7 @@ def _state(link: PeerLink | None, is_dialling: bool) -> PeerState:
 
 def _space(host: SpaceHost, certificate: DeviceCertificate, link: PeerLink | None) -> PeerSpaceView:
     progress = SpaceProgress() if link is None else link.spaces.get(host.space_id, SpaceProgress())
-    known = progress.peer_has or dict(host.agreed_version(certificate.device) or {})
+    known = progress.peer_has or dict(host.view.agreed_version(certificate.device) or {})
     behind = sum(max(0, next_seq - known.get(log_id, 1)) for log_id, next_seq in host.durable.items())
     return PeerSpaceView(
         space_id=host.space_id,

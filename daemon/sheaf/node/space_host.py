@@ -20,7 +20,7 @@ from typing import Protocol
 import structlog
 
 from sheaf.core.base.errors import StorageFailure, UpdateRefused
-from sheaf.core.base.ids import INDEX_DOC_ID, DeviceId, DocId, EpochId, LogId, OpId, SpaceId
+from sheaf.core.base.ids import INDEX_DOC_ID, DeviceId, DocId, EpochId, LogId, SpaceId
 from sheaf.core.base.machine import Entropy
 from sheaf.core.crdt.inspector import UpdateSummary, inspect_update
 from sheaf.core.crdt.replica import Replica, ReplicaPoisoned
@@ -30,14 +30,15 @@ from sheaf.core.space.payload import PayloadKind
 from sheaf.core.space.roles import Role
 from sheaf.core.space.run import IngestedEnvelope, IngestResult, LogState, Run
 from sheaf.core.space.space import OpsResult, Space
+from sheaf.node.client_claims import ClientClaims
 from sheaf.node.document_actor import Delivery, DocumentActor
-from sheaf.node.document_loading import decode_covers, encode_covers, load_replica, snapshot_row
+from sheaf.node.document_loading import load_replica, snapshot_row
 from sheaf.node.events import EventBus
 from sheaf.node.sealer import Sealer
+from sheaf.node.space_window import SpaceWindow
 from sheaf.node.unit_of_work import Committer, UnitOfWork
 from sheaf.node.views import CloseCode
 from sheaf.ports import (
-    ClientClaimRow,
     Clock,
     EnvelopeRow,
     EpochSecretRow,
@@ -106,8 +107,8 @@ class SpaceHost:
         self.space_id = restored.space.space_id
         self.durable = restored.durable
         self.touched = restored.touched
-        self._claims = restored.claims
-        self._agreed = restored.agreed
+        self._claims = ClientClaims(space_id=self.space_id, owners=restored.claims)
+        self.view = SpaceWindow(space=restored.space, durable=restored.durable, agreed=restored.agreed)
         self._device = device
         self._store = store
         self._clock = clock
@@ -153,6 +154,18 @@ class SpaceHost:
     def role(self) -> Role | None:
         """This device's role; None when it is no member (any more)."""
         return self.space.membership.role_of(self._device.device_id)
+
+    def is_member(self, device_id: DeviceId) -> bool:
+        """Whether the device belongs to an active member."""
+        return self.space.membership.is_active(device_id)
+
+    def agree(self, device_id: DeviceId, version: Mapping[LogId, int]) -> None:
+        """Remember what a peer and we both have; losing it only makes the next greeting longer."""
+        encoded = self.view.agree(device_id, version)
+        if encoded is not None:
+            self._unit_batch().peers.append(
+                PeerRow(self.space_id, device_id, encoded, (), self._clock.wall_ms())
+            )
 
     def can_write(self) -> bool:
         """Whether local edits are taken."""
@@ -256,7 +269,7 @@ class SpaceHost:
 
     def check_claims(self, summary: UpdateSummary, replica: Replica) -> None:
         """A tab may not add to what another device wrote (PROTOCOL §3, clock suppression)."""
-        self._require_unclaimed(summary, self._device.device_id, replica)
+        self._claims.require(summary, self._device.device_id, replica)
 
     def local_edit(
         self, doc_id: DocId, update: bytes, summary: UpdateSummary | None, agent: str | None
@@ -266,7 +279,7 @@ class SpaceHost:
         now_ms = self._clock.wall_ms()
         if summary is None:
             summary = inspect_update(update)
-        self._claim(summary, self._device.device_id, unit.batch)
+        self._claims.take(summary, self._device.device_id, unit.batch)
         self._sealer.add(PendingRow(self._next_pending_id(), self.space_id, doc_id, update, now_ms, agent))
         self._touch(doc_id, now_ms, unit.batch)
         if doc_id == INDEX_DOC_ID:
@@ -395,7 +408,7 @@ class SpaceHost:
             Run(
                 log_id=log_id,
                 first_seq=envelopes[0].seq,
-                genesis=self.genesis_of(log_id) if envelopes[0].seq == 1 else None,
+                genesis=self.view.genesis_of(log_id) if envelopes[0].seq == 1 else None,
                 envelopes=tuple(envelope.raw for envelope in envelopes),
             )
             for log_id, envelopes in by_log.items()
@@ -407,11 +420,11 @@ class SpaceHost:
                 continue
             try:
                 summary = inspect_update(item.data)
-                self._require_unclaimed(summary, envelope.device_id, None)
+                self._claims.require(summary, envelope.device_id, None)
             except UpdateRefused as error:
                 self._quarantine(envelope, str(error))
                 continue
-            self._claim(summary, envelope.device_id, batch)
+            self._claims.take(summary, envelope.device_id, batch)
             self._touch(item.doc_id, envelope.hlc_ms, batch)
             actor = self._actors.get(item.doc_id)
             if actor is not None:
@@ -448,77 +461,10 @@ class SpaceHost:
     def _unit_batch(self) -> WriteBatch:
         return self._committer.unit.batch
 
-    def _require_unclaimed(
-        self, summary: UpdateSummary, device_id: DeviceId, replica: Replica | None
-    ) -> None:
-        for client_id, span in summary.clients.items():
-            owner = self._claims.get(client_id, device_id)
-            if owner == device_id:
-                continue
-            if replica is not None and span.end <= replica.clock_of(client_id):
-                continue  # nothing new under that name
-            raise UpdateRefused("the update writes in the name of another device")
-
-    def _claim(self, summary: UpdateSummary, device_id: DeviceId, batch: WriteBatch) -> None:
-        for client_id in summary.clients:
-            if client_id not in self._claims:
-                self._claims[client_id] = device_id
-                batch.claims.append(ClientClaimRow(self.space_id, client_id, device_id))
-
     def _touch(self, doc_id: DocId, now_ms: int, batch: WriteBatch) -> None:
         if now_ms > self.touched.get(doc_id, 0):
             self.touched[doc_id] = now_ms
         batch.touched.append(TouchedRow(self.space_id, doc_id, self.touched[doc_id]))
-
-    # ------------------------------------------------------------------ for sessions (SpaceView)
-
-    def control_heads(self) -> Sequence[OpId]:
-        """Heads of the control plane."""
-        return self.space.control.heads()
-
-    def ops_missing_for(self, heads: Iterable[OpId]) -> Sequence[bytes]:
-        """Ops a peer with these heads lacks, parents first."""
-        return self.space.control.missing_for(heads)
-
-    def knows_ops(self, ids: Iterable[OpId]) -> Iterable[OpId]:
-        """Those of `ids` that are here."""
-        return [op_id for op_id in ids if op_id in self.space.control]
-
-    def agreed_version(self, device_id: DeviceId) -> Mapping[LogId, int] | None:
-        """What this device and we both had when we last agreed; shortens the next greeting."""
-        stored = self._agreed.get(device_id)
-        return None if stored is None else decode_covers(stored)
-
-    def agree(self, device_id: DeviceId, version: Mapping[LogId, int]) -> None:
-        """Remember what both sides have; losing it only makes the next greeting longer."""
-        encoded = encode_covers(dict(version))
-        if self._agreed.get(device_id) == encoded:
-            return
-        self._agreed[device_id] = encoded
-        self._unit_batch().peers.append(PeerRow(self.space_id, device_id, encoded, (), self._clock.wall_ms()))
-
-    def is_member(self, device_id: DeviceId) -> bool:
-        """Whether the device belongs to an active member."""
-        return self.space.membership.is_active(device_id)
-
-    def role_of(self, device_id: DeviceId) -> Role | None:
-        """Role of the user whose device it is."""
-        return self.space.membership.role_of(device_id)
-
-    def durable_version(self) -> Mapping[LogId, int]:
-        """By log, the first seq that is not on this disk."""
-        return self.durable
-
-    def psi_key(self) -> bytes | None:
-        """Tests 'do we share this space' after authentication; None before the first secret came."""
-        keys = self.space.first_keys()
-        return None if keys is None else keys.psi_key
-
-    def genesis_of(self, log_id: LogId) -> bytes:
-        """The signed genesis of a known log."""
-        head = self.space.logs.get(log_id)
-        assert head is not None, "asked for a log that is not in the version vector"
-        return head.genesis
 
 
 def _nothing() -> None:

@@ -1,0 +1,231 @@
+"""The live connections of this device, one per peer: sessions on channels (PROTOCOL §5).
+
+Gives each fresh channel a session, keeps at most one link per device, and carries what
+links say to spaces, invitations and joins. Making connections is the peer manager's
+business; it is told who came and went.
+
+Must not know addresses, signalling or discovery.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import structlog
+
+from sheaf.core.base.errors import ProtocolViolation
+from sheaf.core.base.ids import DeviceId, LogId, SpaceId, UserId
+from sheaf.core.base.machine import Entropy
+from sheaf.core.crypto.identity import DeviceCertificate
+from sheaf.core.protocol import effects as fx
+from sheaf.core.protocol.session import Session
+from sheaf.core.space.membership import Member
+from sheaf.node.connector import Connection
+from sheaf.node.events import EventBus
+from sheaf.node.identity import LocalIdentity
+from sheaf.node.invitations import Invitations
+from sheaf.node.joins import Joins
+from sheaf.node.library import Library
+from sheaf.node.peer_link import PeerLink
+from sheaf.node.peer_views import peer_view
+from sheaf.node.space_host import SpaceHost
+from sheaf.node.views import PeerView
+from sheaf.ports import Clock, Store
+from sheaf.task_set import TaskSet
+
+logger = structlog.get_logger("sheaf.peers")
+
+
+class PeerLinks:
+    """All connections. Set `on_connected`, `on_closed` and `keeps_newcomer` before the first."""
+
+    def __init__(
+        self,
+        *,
+        identity: LocalIdentity,
+        library: Library,
+        invitations: Invitations,
+        store: Store,
+        clock: Clock,
+        entropy: Entropy,
+        events: EventBus,
+        tasks: TaskSet,
+        keeps_newcomer: Callable[[DeviceId, bool], bool],
+        on_connected: Callable[[DeviceId], None],
+        on_closed: Callable[[DeviceId, bool], None],
+    ) -> None:
+        self._identity = identity
+        self._library = library
+        self._invitations = invitations
+        self._store = store
+        self._clock = clock
+        self._entropy = entropy
+        self._events = events
+        self._tasks = tasks
+        self._keeps_newcomer = keeps_newcomer
+        self._on_connected = on_connected
+        self._on_closed = on_closed
+        self._own = identity.device.device_id
+        self._links: dict[DeviceId, PeerLink] = {}
+        self._unnamed: set[PeerLink] = set()
+        self._last_seen: dict[DeviceId, int] = {}
+        self.joins: Joins | None = None
+        self.connections_made = 0
+
+    def close(self) -> None:
+        """Say goodbye to everybody."""
+        for link in [*self._links.values(), *self._unnamed]:
+            link.close("the daemon is stopping")
+
+    def space_changed(self, space_id: SpaceId) -> None:
+        """A space came or went, or its members changed."""
+        is_here = self._library.find(space_id) is not None
+        for link in list(self._links.values()):
+            if is_here:
+                link.space_added(space_id)
+            else:
+                link.space_removed(space_id)
+
+    def link_to(self, user_id: UserId) -> PeerLink | None:
+        """A live connection to any device of this person."""
+        for link in self._links.values():
+            if link.certificate is not None and link.certificate.user == user_id:
+                return link
+        return None
+
+    # ------------------------------------------------------------------ links (LinkOwner)
+
+    def adopt(self, connection: Connection, *, expected: DeviceId | None) -> PeerLink:
+        """Begin a session on a fresh connection."""
+        session = Session(
+            is_offerer=connection.is_offerer,
+            device=self._identity.device,
+            certificate=self._identity.certificate,
+            transcript=connection.transcript,
+            expected=expected,
+            spaces=self,
+            entropy=self._entropy,
+        )
+        link = PeerLink(
+            channel=connection.channel,
+            session=session,
+            transcript=connection.transcript,
+            is_offerer=connection.is_offerer,
+            owner=self,
+            store=self._store,
+            clock=self._clock,
+        )
+        self._unnamed.add(link)
+        self._tasks.spawn(link.run(), "peer link")
+        link.start(connection.attach)
+        return link
+
+    def link_authenticated(self, link: PeerLink) -> None:
+        """The other side proved who it is; an older connection to it gives way."""
+        device_id = link.device_id
+        assert device_id is not None
+        self._unnamed.discard(link)
+        older = self._links.get(device_id)
+        if older is not None and not self._dialer.keeps_newcomer(device_id, newcomer_is_mine=link.is_offerer):
+            link.close("there is a connection already")
+            return
+        self._links[device_id] = link
+        self.connections_made += 1
+        if older is not None:
+            older.close("replaced by a newer connection")
+        self._on_connected(device_id)
+        for host in self._library.hosts():
+            if host.is_member(device_id):
+                host.seal_now()
+        logger.info("connected", device=device_id.short, path=link.channel.path.value)
+        self.link_changed(link)
+
+    def link_changed(self, link: PeerLink) -> None:
+        """Phase or progress moved."""
+        if link.device_id is not None:
+            self._last_seen[link.device_id] = self._clock.wall_ms()
+        if self.joins is not None:
+            self.joins.link_changed(link)
+        self._events.publish("peers_changed")
+
+    def link_closed(self, link: PeerLink, reason: str) -> None:
+        """A connection ended; the dialer decides when to try again."""
+        self._unnamed.discard(link)
+        if self.joins is not None:
+            self.joins.link_closed(link, reason)
+        device_id = link.device_id
+        if device_id is None or self._links.get(device_id) is not link:
+            return
+        del self._links[device_id]
+        logger.info("disconnected", device=device_id.short, reason=reason)
+        for host in self._library.hosts():
+            host.device_left(device_id)
+        self._on_closed(device_id, link.is_peer_fault)
+        self._events.publish("peers_changed")
+
+    def join_requested(self, link: PeerLink, effect: fx.JoinRequested) -> None:
+        """A holder of a ticket asks to come in; answered once the admission is durable."""
+        try:
+            ops = self._invitations.admit(effect.request, link.transcript)
+        except ProtocolViolation as error:
+            link.join_answer(effect.token, str(error))
+            return
+        host = self._library.host(effect.request.space_id)
+        host.seal_now()
+        host.after_commit(lambda: link.join_answer(effect.token, ops))
+
+    def join_accepted(self, link: PeerLink, effect: fx.JoinAccepted) -> None:
+        """An owner let us in."""
+        if self.joins is not None:
+            self.joins.accepted(link, effect)
+
+    def join_refused(self, link: PeerLink, reason: str) -> None:
+        """An owner did not let us in."""
+        if self.joins is not None:
+            self.joins.refused(link, reason)
+
+    def agreed(self, link: PeerLink, space_id: SpaceId, version: Mapping[LogId, int]) -> None:
+        """Both sides hold exactly this; it shortens the next greeting."""
+        host = self._library.find(space_id)
+        if host is not None and link.device_id is not None:
+            host.agree(link.device_id, version)
+
+    def host(self, space_id: SpaceId) -> SpaceHost | None:
+        """An open space, or None."""
+        return self._library.find(space_id)
+
+    # ------------------------------------------------------------------ SpaceDirectory
+
+    def space_ids(self) -> Iterable[SpaceId]:
+        """Every open space."""
+        return [host.space_id for host in self._library.hosts()]
+
+    def view(self, space_id: SpaceId) -> fx.SpaceView | None:
+        """What sessions may know of a space."""
+        host = self._library.find(space_id)
+        return None if host is None else host.view
+
+    # ------------------------------------------------------------------ for people
+
+    def online_devices(self) -> frozenset[DeviceId]:
+        """Devices with a live connection."""
+        return frozenset(self._links)
+
+    def views(self, *, is_dialling: Callable[[DeviceId], bool]) -> list[PeerView]:
+        """Every other device in my spaces, connected ones first."""
+        people: dict[DeviceId, tuple[Member, DeviceCertificate]] = {}
+        for host in self._library.hosts():
+            people.update(host.space.membership.devices())
+        people.pop(self._own, None)
+        views = [
+            peer_view(
+                member,
+                certificate,
+                link=self._links.get(device_id),
+                hosts=[h for h in self._library.hosts() if h.is_member(device_id)],
+                last_seen_ms=self._last_seen.get(device_id),
+                is_dialling=is_dialling(device_id),
+            )
+            for device_id, (member, certificate) in people.items()
+        ]
+        return sorted(views, key=lambda view: (view.path is None, view.user_name.casefold(), view.device_id))
