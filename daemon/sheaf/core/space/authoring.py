@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from sheaf.core.base.errors import NotAllowed, UsageError
 from sheaf.core.base.ids import DeviceId, EpochId, LogId, OpId, SpaceId
+from sheaf.core.base.limits import DEVICES_MAX
 from sheaf.core.base.machine import Entropy
 from sheaf.core.crypto.identity import DeviceCertificate, DeviceKeys, UserKeys
 from sheaf.core.crypto.key_schedule import SECRET_BYTES, SpaceKeys, epoch_commit
@@ -42,6 +43,8 @@ from sheaf.core.space.roles import Role
 from sheaf.core.space.space import Space
 
 GENESIS_RANDOM_BYTES = 16
+CUT_LOGS_MAX = 2000
+"""Entries of a cut: 2000 × 24 bytes stay below the size of an op."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,9 @@ def admit(
 
     Raises:
         NotAllowed: not an owner, or the invitation does not allow it.
+        UsageError: the space is full.
     """
+    _check_room(space, len(certificates))
     if invite_op is not None:
         _check_invite(space, device, invite_op, role)
     body = Admit(certificates[0].user, role, tuple(certificates), invite_op, proof)
@@ -169,8 +174,9 @@ def dev_add(space: Space, device: DeviceKeys, *, certificate: DeviceCertificate,
 
     Raises:
         NotAllowed: that person is not a member.
-        UsageError: somebody else's device.
+        UsageError: somebody else's device, or the space is full.
     """
+    _check_room(space, 1)
     member = space.membership.members.get(certificate.user)
     if member is None:
         raise NotAllowed("This person is not a member of the space.")
@@ -320,17 +326,22 @@ def _check_invite(space: Space, device: DeviceKeys, invite_op: OpId, role: Role)
 
 
 def _cut(space: Space, admission: OpId, device_id: DeviceId | None = None) -> Cut:
-    """Where the logs of an admission's person (or one device) stand here."""
+    """Where the logs of an admission's person (or one device) stand here.
+
+    At most `CUT_LOGS_MAX`, those first that no other log depends on: what they depend on is
+    accepted with them (PROTOCOL §3), so nothing is lost by leaving the rest out.
+    """
     user = space.membership.admissions.get(admission)
     if user is None:
         raise UsageError("There is no such admission.")
-    return tuple(
-        sorted(
-            (head.log_id, head.next_seq)
-            for head in space.logs
-            if head.user_id == user and device_id in (None, head.device_id)
-        )
-    )
+    theirs = [head for head in space.logs if head.user_id == user and device_id in (None, head.device_id)]
+    theirs.sort(key=lambda head: (head.is_covered, head.log_id))
+    return tuple(sorted((head.log_id, head.next_seq) for head in theirs[:CUT_LOGS_MAX]))
+
+
+def _check_room(space: Space, count: int) -> None:
+    if len(space.membership.devices()) + count > DEVICES_MAX:
+        raise UsageError(f"A space has room for {DEVICES_MAX} devices; remove some that are not used.")
 
 
 def _epoch_heads(space: Space) -> list[EpochInfo]:

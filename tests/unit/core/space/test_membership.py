@@ -17,7 +17,7 @@ from sheaf.core.space.evaluation import evaluate
 from sheaf.core.space.membership import Membership
 from sheaf.core.space.op_bodies import Admit, Body, DevRevoke, InviteKind, InviteRevoke, Remove
 from sheaf.core.space.roles import Role
-from tests.support.space_world import Person, Replica, World
+from tests.support.space_world import Person, Replica, World, copy
 
 
 @pytest.fixture
@@ -499,6 +499,42 @@ def test_preferences_change_one_at_a_time(world: World) -> None:
     b.add_ops(authoring.prefs(b.space, b.person.device, now_ms=1, entropy=world.entropy, name="Dreams"))
     merge(a, b)
     assert a.space.name() == b.space.name() in ("Plans", "Dreams")
+
+
+# --------------------------------------------------------------------------- limits
+
+
+def test_a_full_space_admits_nobody(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(authoring, "DEVICES_MAX", 2)
+    a = world.found(world.person("Alice"))
+    world.join(a, world.person("Bob"), Role.READER)
+    with pytest.raises(UsageError, match="room"):
+        world.join(a, world.person("Carol"), Role.READER)
+    phone = world.device_of(a.person, "phone")
+    with pytest.raises(UsageError, match="room"):
+        authoring.dev_add(a.space, a.person.device, certificate=phone.certificate, now_ms=1)
+
+
+def test_a_removal_cuts_where_the_logs_stand(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    a = world.found(world.person("Alice"))
+    b = world.join(a, world.person("Bob"), Role.EDITOR)
+    logs = []
+    for n in range(4):
+        logs.append(b.write(f"{n}").log_state.log_id)
+        b = b.restarted()
+    copy(b, a)
+    admission = admission_of(a, b.person)
+    raw = authoring.remove(a.space, a.person.device, admission=admission, now_ms=1)
+    a.add_ops(raw)
+    device_id = b.person.device.device_id
+    assert [a.space.membership.cut(log_id, device_id) for log_id in logs] == [2, 2, 2, 2]
+    a.add_ops(authoring.accept(a.space, a.person.device, log_id=logs[0], next_seq=9, now_ms=1))
+    assert a.space.membership.cut(logs[0], device_id) == 9
+    assert a.space.membership.cut(logs[0], a.person.device.device_id) is None
+    monkeypatch.setattr(authoring, "CUT_LOGS_MAX", 1)
+    short = decode_op(authoring.remove(a.space, a.person.device, admission=admission, now_ms=2)).body
+    assert isinstance(short, Remove)
+    assert short.cut == ((logs[3], 2),), "the one that names the others"
 
 
 # --------------------------------------------------------------------------- the DAG
