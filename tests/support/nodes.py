@@ -141,6 +141,7 @@ class Listener:
         self.updates: list[bytes] = []
         self.frames = 0
         self.presence: list[bytes] = []
+        self.asked: list[bytes] = []
         self.ended: tuple[CloseCode, str] | None = None
 
     def update(self, data: bytes) -> None:
@@ -148,6 +149,9 @@ class Listener:
 
     def committed(self, frames: int, state_vector: bytes) -> None:
         self.frames = frames
+
+    def missing(self, state_vector: bytes) -> None:
+        self.asked.append(state_vector)
 
     def awareness(self, data: bytes) -> None:
         self.presence.append(data)

@@ -77,6 +77,10 @@ class TabSubscriber:
         """This tab's first `frames` updates are durable."""
         self._outbox.push(encode_committed(frames, state_vector))
 
+    def missing(self, state_vector: bytes) -> None:
+        """The document lacks what an update builds on: ask for all the tab has."""
+        self._outbox.push(encode_step1(state_vector))
+
     def awareness(self, data: bytes) -> None:
         """Somebody moved, came or left."""
         self._outbox.push(encode_awareness_message(data))

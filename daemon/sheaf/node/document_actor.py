@@ -15,6 +15,7 @@ Must not know SQL, sockets or envelopes. Invariants:
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -23,13 +24,15 @@ from sheaf.core.base.errors import NotAllowed, ProtocolViolation, StorageFailure
 from sheaf.core.base.ids import DeviceId, DocId
 from sheaf.core.base.machine import Entropy
 from sheaf.core.crdt.inspector import UpdateSummary, inspect_update
-from sheaf.core.crdt.replica import Replica, ReplicaPoisoned
+from sheaf.core.crdt.replica import Replica, ReplicaPoisoned, UpdateGap
 from sheaf.core.protocol.presence import Presence
 from sheaf.node.views import CloseCode, DocumentSubscriber
 from sheaf.ports import Clock
 
 UNCOMMITTED_MAX: Final = 64
 """Submits of one tab that may await their commit."""
+GAPPED_MAX: Final = 16
+"""Of these, how many may wait for changes they build on."""
 
 
 class DocumentHost(Protocol):
@@ -82,6 +85,7 @@ class Handle:
         self._committed = 0
         self._room = asyncio.Event()
         self._room.set()
+        self._gapped: deque[bytes] = deque()
         self.is_closed = False
 
     @property
@@ -105,7 +109,29 @@ class Handle:
         self._submitted += 1
         if self._submitted - self._committed >= UNCOMMITTED_MAX:
             self._room.clear()
-        self._actor.submit(self, update, agent=None)
+        try:
+            self._actor.submit(self, update, agent=None)
+        except UpdateGap:
+            self._wait_for_what_is_missing(update)
+        else:
+            self._retry_gapped()
+
+    def _wait_for_what_is_missing(self, update: bytes) -> None:
+        """Keep an update that came before what it builds on; the tab is asked for the rest."""
+        if len(self._gapped) >= GAPPED_MAX:
+            self._actor.leave(self)
+            self.subscriber.closed(CloseCode.TOO_SLOW, "out of step with the document; connect again")
+            return
+        self._gapped.append(update)
+        self.subscriber.missing(self.state_vector())
+
+    def _retry_gapped(self) -> None:
+        while self._gapped:
+            try:
+                self._actor.submit(self, self._gapped[0], agent=None)
+            except UpdateGap:
+                return
+            self._gapped.popleft()
 
     def submit_done(self) -> None:
         """One more of this tab's submits is durable."""

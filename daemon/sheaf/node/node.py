@@ -156,6 +156,10 @@ class Node:
         self.events.close()
         await self._tasks.close()
 
+    def network_changed(self) -> None:
+        """Addresses of this machine came or went."""
+        self._peers.network_changed()
+
     async def probe(self) -> None:
         """A trivial durable write, for the watchdog. Raises StorageFailure."""
         await self._store.commit(WriteBatch(settings={"probe": b"\x01"}))

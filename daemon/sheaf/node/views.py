@@ -230,6 +230,11 @@ class DocumentSubscriber(Protocol):
         """`frames` submits of this subscriber (cumulative) are durable; the document's state vector."""
         ...
 
+    def missing(self, state_vector: bytes) -> None:
+        """An update builds on changes the document does not have: ask the tab for all it has beyond
+        `state_vector` (sync step 1). Happens when a tab heard of them from another tab first."""
+        ...
+
     def awareness(self, data: bytes) -> None:
         """A y-protocols awareness update from another tab or a peer."""
         ...

@@ -191,6 +191,29 @@ async def test_a_tab_is_acknowledged_after_the_commit_and_the_others_are_shown()
             await handle.close()
 
 
+async def test_an_update_that_came_too_early_waits_for_what_it_builds_on() -> None:
+    lan = MemoryLan()
+    async with running(machine(lan, "ann")) as (ann,):
+        space = (await ann.create_space("Home")).space_id
+        doc = await new_text(ann, space)
+        listener = Listener()
+        handle = await ann.open_document(doc, listener)
+        source = pycrdt.Doc()
+        text = source.get("text", type=pycrdt.Text)
+        updates: list[bytes] = []
+        subscription = source.observe(lambda event: updates.append(event.update))
+        text.insert(0, "first")
+        text.insert(5, " second")
+        await handle.submit(updates[1])
+        assert len(listener.asked) == 1
+        assert listener.frames == 0
+        await handle.submit(source.get_update(listener.asked[0]))
+        await until(lambda: listener.frames == 2)
+        assert await text_of(ann, doc) == "first second"
+        source.unobserve(subscription)
+        await handle.close()
+
+
 async def test_a_hostile_update_is_refused_and_changes_nothing() -> None:
     lan = MemoryLan()
     async with running(machine(lan, "ann")) as (ann,):
