@@ -76,7 +76,7 @@ _NOT_BUILT: Final = """<!doctype html>
 <body style="font:16px/1.5 system-ui;max-width:40rem;margin:4rem auto;padding:0 1rem">
 <h1>The web editor is not built</h1>
 <p>The daemon runs, but there is no editor in <code>{directory}</code>.</p>
-<p>Run <code>make build</code> in the source tree, or install Sheaf from its wheel, then reload this page.
+<p>Run <code>make run</code> in the source tree, or install Sheaf from its wheel, then reload this page.
 The command line (<code>sheaf doc show</code>, <code>sheaf doc write</code>) works without it.</p>
 </html>
 """

@@ -347,4 +347,4 @@ async def test_a_missing_bundle_says_how_to_build_it(door: RunningDoor) -> None:
     async with door.client(is_signed_in=False) as client:
         answer = await client.get("/")
     assert answer.status_code == 503
-    assert "make build" in answer.text
+    assert "make run" in answer.text

@@ -124,7 +124,7 @@ class OpId(Id):
 
 
 class EnvId(Id):
-    """Hash of an envelope's signed bytes."""
+    """Hash of an envelope with its position, predecessor and signature (decision 0023)."""
 
     SIZE = 32
     PREFIX = "e"
