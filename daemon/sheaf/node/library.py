@@ -110,7 +110,7 @@ class Library:
         )
         runner = TaskSet(f"space {space_id.short}")
         runner.spawn(host.run(), "commits")
-        actor = await host.document(INDEX_DOC_ID)
+        actor = await host.documents.open(INDEX_DOC_ID)
         self._hosts[space_id] = host
         self._runs[space_id] = runner
         self._trees[space_id] = DocumentTree(actor=actor, host=host, clock=self._clock, entropy=self._entropy)

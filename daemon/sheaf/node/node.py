@@ -7,6 +7,7 @@ SQL or sockets.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -147,6 +148,13 @@ class Node:
         await self._invitations.start()
         await self._peers.start()
         self._tasks.spawn(self._network.warm_up(), "warm up")
+        self._tasks.spawn(self._sweep_presence(), "presence")
+
+    async def _sweep_presence(self) -> None:
+        while True:
+            await asyncio.sleep(PRESENCE_SWEEP_S)
+            for host in self._library.hosts():
+                host.documents.expire_presence()
 
     async def close(self) -> None:
         """Stop in good order: peers told, edits written. Idempotent."""
@@ -231,8 +239,8 @@ class Node:
         return {
             "spaces": len(hosts),
             "documents": sum(self._library.tree(host.space_id).count for host in hosts),
-            "documents_open": sum(host.open_count for host in hosts),
-            "tabs": sum(host.tab_count for host in hosts),
+            "documents_open": sum(host.documents.count for host in hosts),
+            "tabs": sum(host.documents.tab_count for host in hosts),
             "unsent_edits": sum(host.unsent_count for host in hosts),
             "logs": sum(len(host.durable) for host in hosts),
             "storage_failed": float(self._library.failure is not None),
@@ -332,11 +340,11 @@ class Node:
         """The content in a format. Raises NotFound, StorageFailure."""
         host, tree = self._library.place(doc_id)
         type = tree.view(doc_id).type
-        actor = await host.document(doc_id)
+        actor = await host.documents.open(doc_id)
         try:
             return document_content.read(actor.replica, type, format)
         finally:
-            host.document_closed(doc_id)
+            host.documents.released(doc_id)
 
     async def write_content(
         self, doc_id: DocId, format: ContentFormat, data: bytes, *, agent: str | None
@@ -354,17 +362,17 @@ class Node:
     async def _edit(
         self, host: SpaceHost, doc_id: DocId, change: document_content.Change, agent: str | None
     ) -> None:
-        actor = await host.document(doc_id)
+        actor = await host.documents.open(doc_id)
         try:
             actor.edit(change, agent=agent)
             await host.flush()
         finally:
-            host.document_closed(doc_id)
+            host.documents.released(doc_id)
 
     async def open_document(self, doc_id: DocId, subscriber: DocumentSubscriber) -> DocumentHandle:
         """Open a document live. Raises NotFound, StorageFailure."""
         host, _ = self._library.place(doc_id)
-        actor = await host.document(doc_id)
+        actor = await host.documents.open(doc_id)
         return actor.open(subscriber)
 
     # ------------------------------------------------------------------ people

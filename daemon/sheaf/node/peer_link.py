@@ -278,7 +278,7 @@ class PeerLink:
         if host is not None and self.wants(effect.space_id):
             host.add_listener(self)
             if effect.phase is Phase.LIVE:
-                for doc_id, data in host.presence_of():
+                for doc_id, data in host.documents.local_presence():
                     self.send_presence(effect.space_id, doc_id, data)
         elif host is not None and effect.phase in (Phase.IDLE, Phase.NOT_MEMBER):
             host.remove_listener(self)
@@ -287,7 +287,7 @@ class PeerLink:
     def _presence(self, effect: fx.Ephemeral) -> None:
         host = self._owner.host(effect.space_id)
         if host is not None and self.device_id is not None:
-            host.remote_presence(self.device_id, effect.doc_id, effect.data)
+            host.documents.remote_presence(self.device_id, effect.doc_id, effect.data)
 
     def _store_ops(self, effect: fx.StoreOps) -> None:
         host = self._owner.host(effect.space_id)

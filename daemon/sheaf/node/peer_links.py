@@ -126,7 +126,7 @@ class PeerLinks:
         assert device_id is not None
         self._unnamed.discard(link)
         older = self._links.get(device_id)
-        if older is not None and not self._dialer.keeps_newcomer(device_id, newcomer_is_mine=link.is_offerer):
+        if older is not None and not self._keeps_newcomer(device_id, link.is_offerer):
             link.close("there is a connection already")
             return
         self._links[device_id] = link
@@ -159,7 +159,7 @@ class PeerLinks:
         del self._links[device_id]
         logger.info("disconnected", device=device_id.short, reason=reason)
         for host in self._library.hosts():
-            host.device_left(device_id)
+            host.documents.device_left(device_id)
         self._on_closed(device_id, link.is_peer_fault)
         self._events.publish("peers_changed")
 

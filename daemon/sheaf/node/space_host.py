@@ -31,9 +31,9 @@ from sheaf.core.space.roles import Role
 from sheaf.core.space.run import IngestedEnvelope, IngestResult, LogState, Run
 from sheaf.core.space.space import OpsResult, Space
 from sheaf.node.client_claims import ClientClaims
-from sheaf.node.document_actor import Delivery, DocumentActor
-from sheaf.node.document_loading import load_replica, snapshot_row
+from sheaf.node.document_actor import Delivery
 from sheaf.node.events import EventBus
+from sheaf.node.open_documents import OpenDocuments
 from sheaf.node.sealer import Sealer
 from sheaf.node.space_window import SpaceWindow
 from sheaf.node.unit_of_work import Committer, UnitOfWork
@@ -48,16 +48,12 @@ from sheaf.ports import (
     PeerRow,
     PendingRow,
     QuarantineRow,
-    SnapshotRow,
     Store,
     TouchedRow,
     WriteBatch,
 )
 
 logger = structlog.get_logger("sheaf.space")
-
-SNAPSHOT_EVERY_EDITS = 500
-"""A document with this many edits since its last snapshot gets a new one when it is closed."""
 
 
 class SpaceListener(Protocol):
@@ -120,7 +116,15 @@ class SpaceHost:
         writer = LogWriter(self.space, device, certificate, entropy=entropy)
         self._sealer = Sealer(space_id=self.space_id, writer=writer, restored=restored.pending)
         self._committer = Committer(store=store, prepare=self._prepare, on_failure=self._failed)
-        self._actors: dict[DocId, DocumentActor] = {}
+        self.documents = OpenDocuments(
+            space=self.space,
+            host=self,
+            store=store,
+            committer=self._committer,
+            sealer=self._sealer,
+            clock=clock,
+            entropy=entropy,
+        )
         self._listeners: list[SpaceListener] = []
         self._fresh: list[IngestedEnvelope] = []
         self._is_sealing_due = False
@@ -141,8 +145,7 @@ class SpaceHost:
 
     def close(self, code: CloseCode, reason: str) -> None:
         """Let every open document go."""
-        for actor in tuple(self._actors.values()):
-            actor.close_all(code, reason)
+        self.documents.close_all(code, reason)
 
     def _failed(self, failure: StorageFailure) -> None:
         self.close(CloseCode.STORAGE_FAILED, str(failure))
@@ -172,16 +175,6 @@ class SpaceHost:
         return self.space.can_write(self._device.device_id)
 
     @property
-    def open_count(self) -> int:
-        """Documents in memory."""
-        return len(self._actors)
-
-    @property
-    def tab_count(self) -> int:
-        """Tabs that have a document open."""
-        return sum(actor.tab_count for actor in self._actors.values())
-
-    @property
     def unsent_count(self) -> int:
         """Local edits no peer can have yet, because nobody was there."""
         return self._sealer.waiting_count
@@ -206,66 +199,7 @@ class SpaceHost:
         if listener in self._listeners:
             self._listeners.remove(listener)
 
-    def device_left(self, device_id: DeviceId) -> None:
-        """Nobody types on that device any more, as far as we can see."""
-        for actor in self._actors.values():
-            actor.device_left(device_id)
-
-    # ------------------------------------------------------------------ documents
-
-    async def document(self, doc_id: DocId) -> DocumentActor:
-        """The document, loaded. Raises StorageFailure."""
-        actor = self._actors.get(doc_id)
-        if actor is not None:
-            await actor.loaded()
-            return actor
-        actor = DocumentActor(doc_id=doc_id, host=self, clock=self._clock, entropy=self._entropy)
-        self._actors[doc_id] = actor
-        try:
-            await self._committer.flush()
-            loaded = await load_replica(
-                store=self._store, space=self.space, doc_id=doc_id, entropy=self._entropy
-            )
-        except StorageFailure as failure:
-            self._actors.pop(doc_id, None)
-            actor.fail_loading(failure)
-            raise
-        for log_id, seq, env_id, reason in loaded.refused:
-            self._unit_batch().quarantine.append(QuarantineRow(self.space_id, log_id, seq, env_id, reason))
-        for update in self._sealer.waiting_of(doc_id):
-            loaded.replica.apply(update)
-        actor.edits_since_snapshot = loaded.edits
-        actor.finish_loading(loaded.replica)
-        return actor
-
-    def open_document(self, doc_id: DocId) -> DocumentActor | None:
-        """The document if it is in memory and loaded."""
-        actor = self._actors.get(doc_id)
-        return actor if actor is not None and actor.is_loaded else None
-
-    def document_closed(self, doc_id: DocId) -> None:
-        """The last tab left: keep a snapshot if it saves reading, and free the memory."""
-        actor = self._actors.get(doc_id)
-        if actor is None or not actor.is_loaded or not actor.is_idle or doc_id == INDEX_DOC_ID:
-            return
-        if actor.edits_since_snapshot >= SNAPSHOT_EVERY_EDITS:
-            self.write_snapshot(actor)
-        del self._actors[doc_id]
-
-    def write_snapshot(self, actor: DocumentActor) -> None:
-        """Store the document's present state, so that opening it reads little."""
-        row = snapshot_row(self.space, actor.doc_id, actor.replica)
-        self._unit_batch().snapshots.append(row)
-        actor.edits_since_snapshot = 0
-
-    def poisoned(self, doc_id: DocId, error: ReplicaPoisoned) -> None:
-        """Native code failed: forget the replica; the next opening rebuilds it from the logs."""
-        actor = self._actors.pop(doc_id, None)
-        if actor is not None:
-            actor.close_all(CloseCode.STORAGE_FAILED, str(error))
-        self._unit_batch().snapshots.append(SnapshotRow(self.space_id, doc_id, b"\x00\x00", b"\x80", 0))
-
-    # ------------------------------------------------------------------ local edits
+    # ------------------------------------------------------------------ for documents (DocumentHost)
 
     def check_claims(self, summary: UpdateSummary, replica: Replica) -> None:
         """A tab may not add to what another device wrote (PROTOCOL §3, clock suppression)."""
@@ -294,18 +228,13 @@ class SpaceHost:
         for listener in tuple(self._listeners):
             listener.send_presence(self.space_id, doc_id, data)
 
-    def presence_of(self) -> Iterable[tuple[DocId, bytes]]:
-        """All local presence, for a peer that has just become live."""
-        for doc_id, actor in self._actors.items():
-            states = actor.local_presence_states()
-            if states is not None:
-                yield doc_id, states
+    def document_closed(self, doc_id: DocId) -> None:
+        """The last tab left."""
+        self.documents.released(doc_id)
 
-    def remote_presence(self, device_id: DeviceId, doc_id: DocId, data: bytes) -> None:
-        """Presence from a peer, for a document that may be open here."""
-        actor = self.open_document(doc_id)
-        if actor is not None:
-            actor.remote_presence(device_id, data)
+    def poisoned(self, doc_id: DocId, error: ReplicaPoisoned) -> None:
+        """Native code failed on a document."""
+        self.documents.poisoned(doc_id, error)
 
     # ------------------------------------------------------------------ from peers
 
@@ -389,6 +318,7 @@ class SpaceHost:
             self._fresh.extend(self._sealer.seal_into(unit))
         else:
             self._sealer.store_into(unit)
+        self.documents.snapshot_into(unit.batch)
         if self._fresh:
             fresh, self._fresh = self._fresh, []
             unit.done.insert(0, lambda: self._committed(fresh))
@@ -426,9 +356,7 @@ class SpaceHost:
                 continue
             self._claims.take(summary, envelope.device_id, batch)
             self._touch(item.doc_id, envelope.hlc_ms, batch)
-            actor = self._actors.get(item.doc_id)
-            if actor is not None:
-                actor.deliver(Delivery(item.data, summary, self._refuser(envelope)))
+            self.documents.deliver(item.doc_id, Delivery(item.data, summary, self._refuser(envelope)))
             if item.doc_id == INDEX_DOC_ID:
                 self.index_changed()
 
