@@ -29,6 +29,9 @@ BACKOFF_MAX_S: Final = 60.0
 REDIAL_MIN_S: Final = 0.25
 POKE_PATIENCE_S: Final = 3.0
 """How long a poke may stay unanswered before it counts as failed."""
+CALL_PATIENCE_S: Final = 30.0
+"""How long a call may go without a report: longer than signalling, connecting and HELLO together.
+Nobody should rely on it, but a call that is never reported must not block a device for ever."""
 DIALS_MAX: Final = 8
 DEVICES_MAX: Final = 1024
 ADDRESSES_MAX: Final = 8
@@ -61,7 +64,7 @@ class _Device:
     is_wanted: bool = False
     is_connected: bool = False
     calling: str | None = None
-    poked_until: Seconds | None = None
+    calling_until: Seconds = 0.0
     due: Seconds = 0.0
     failures: int = 0
     turn: int = 0
@@ -124,7 +127,7 @@ class Dialer:
         """A session with this device is up, whoever began."""
         entry = self._entry(device)
         if entry is not None:
-            entry.is_connected, entry.calling, entry.poked_until = True, None, None
+            entry.is_connected, entry.calling = True, None
             entry.failures = 0
         return self.wake(now)
 
@@ -132,7 +135,7 @@ class Dialer:
         """A call came to nothing. `address` None: a call along the route a poke came by."""
         entry = self._devices.get(device)
         if entry is not None and entry.calling in (address or "", None):
-            entry.calling, entry.poked_until = None, None
+            entry.calling = None
             self._back_off(entry, now)
         return self.wake(now)
 
@@ -156,8 +159,8 @@ class Dialer:
         effects: list[DialEffect] = []
         free = DIALS_MAX - self._under_way()
         for device_id, entry in self._devices.items():
-            if entry.poked_until is not None and now >= entry.poked_until:
-                entry.calling, entry.poked_until = None, None
+            if entry.calling is not None and now >= entry.calling_until:
+                entry.calling = None
                 self._back_off(entry, now)
             if len(effects) < free and self._is_due(entry, now):
                 effects.append(self._call(device_id, entry, now))
@@ -167,7 +170,7 @@ class Dialer:
         """When to call `wake`."""
         has_room = self._under_way() < DIALS_MAX
         times = [entry.due for entry in self._devices.values() if has_room and self._could_call(entry)]
-        times += [entry.poked_until for entry in self._devices.values() if entry.poked_until is not None]
+        times += [entry.calling_until for entry in self._devices.values() if entry.calling is not None]
         return min(times, default=None)
 
     # ------------------------------------------------------------------ questions
@@ -191,7 +194,7 @@ class Dialer:
         if not self.should_answer(device):
             return False
         entry = self._devices[device]
-        entry.calling, entry.called_at = self.address_of(device) or "", now
+        self._begin(entry, self.address_of(device) or "", now, CALL_PATIENCE_S)
         return True
 
     def address_of(self, device: DeviceId) -> str | None:
@@ -231,11 +234,15 @@ class Dialer:
         addresses = self._addresses(entry)
         address = addresses[entry.turn % len(addresses)]
         entry.turn += 1
-        entry.calling, entry.called_at = address, now
         if self._own < device:
+            self._begin(entry, address, now, CALL_PATIENCE_S)
             return Dial(device, address)
-        entry.poked_until = now + POKE_PATIENCE_S
+        self._begin(entry, address, now, POKE_PATIENCE_S)
         return Poke(device, address)
+
+    @staticmethod
+    def _begin(entry: _Device, address: str, now: Seconds, patience_s: float) -> None:
+        entry.calling, entry.called_at, entry.calling_until = address, now, now + patience_s
 
     def _back_off(self, entry: _Device, now: Seconds, *, is_peer_fault: bool = False) -> None:
         first = BACKOFF_LAN_FIRST_S if entry.addresses else BACKOFF_FIRST_S

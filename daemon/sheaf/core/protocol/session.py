@@ -132,6 +132,7 @@ class Session:
         self._effects: list[Effect] = []
         self._peer: DeviceCertificate | None = None
         self._peer_tags: frozenset[bytes] = frozenset()
+        self._announced: frozenset[SpaceId] = frozenset()
         self._syncs: dict[SpaceId, SpaceSync] = {}
         self._by_my_handle: dict[int, SpaceSync] = {}
         self._by_peer_handle: dict[int, SpaceSync | None] = {}
@@ -242,11 +243,10 @@ class Session:
         """The control plane of a space grew, from anywhere, and is durable."""
         if self._state is not _State.OPEN:
             return []
-        sync = self._syncs.get(space_id)
-        if sync is None:
-            self._match()
-        else:
-            sync.ops_changed(now)
+        if space_id in self._syncs:
+            self._syncs[space_id].ops_changed(now)
+        elif space_id not in self._announced:
+            self._announce_spaces()
         return self._finish()
 
     def space_added(self, space_id: SpaceId, now: Seconds) -> list[Effect]:
@@ -256,8 +256,7 @@ class Session:
             if space_id in self._syncs:
                 self._syncs[space_id].ops_changed(now)
             else:
-                self._send_spaces()
-                self._match()
+                self._announce_spaces()
         return self._finish()
 
     def space_removed(self, space_id: SpaceId, now: Seconds) -> list[Effect]:
@@ -449,8 +448,14 @@ class Session:
     def _tag(self, role: int, space_id: SpaceId, psi_key: bytes) -> bytes:
         return space_tag(psi_key, self._transcript, role, space_id)
 
+    def _announce_spaces(self) -> None:
+        self._send_spaces()
+        self._match()
+
     def _send_spaces(self) -> None:
-        tags = [self._tag(self._role, space_id, key) for space_id, key in self._my_spaces()]
+        mine = dict(self._my_spaces())
+        self._announced = frozenset(mine)
+        tags = [self._tag(self._role, space_id, key) for space_id, key in mine.items()]
         message = Spaces(pad_and_shuffle(tags, self._entropy))
         self._mux.queue(Stream.SESSION, encode_message(message), slot="spaces")
 

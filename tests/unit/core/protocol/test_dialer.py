@@ -12,6 +12,7 @@ from sheaf.core.base.ids import DeviceId
 from sheaf.core.protocol.dialer import (
     ADDRESSES_MAX,
     BACKOFF_MAX_S,
+    CALL_PATIENCE_S,
     DEVICES_MAX,
     DIALS_MAX,
     POKE_PATIENCE_S,
@@ -117,6 +118,14 @@ def test_an_unanswered_poke_counts_as_failed() -> None:
     assert dialer.wake(POKE_PATIENCE_S + 2) == [Poke(LOW, ADDRESS)]
 
 
+def test_a_call_that_nobody_reports_about_does_not_block_a_device_for_ever() -> None:
+    dialer = make_dialer(ADDRESS)
+    assert dialer.set_wanted([HIGH], 0) == [Dial(HIGH, ADDRESS)]
+    assert dialer.wake(CALL_PATIENCE_S - 1) == []
+    dialer.wake(CALL_PATIENCE_S)
+    assert dialer.wake(CALL_PATIENCE_S + 2) == [Dial(HIGH, ADDRESS)]
+
+
 def test_after_a_fault_of_the_peers_we_do_not_hurry_back() -> None:
     dialer = make_dialer(ADDRESS)
     dialer.set_wanted([HIGH], 0)
@@ -177,13 +186,14 @@ events = st.lists(
 def test_whatever_happens_nobody_is_called_twice_at_once(script: list[tuple[str, DeviceId, float]]) -> None:
     dialer = make_dialer("static:1")
     now = 0.0
-    calling: dict[DeviceId, str] = {}
+    calling: dict[DeviceId, tuple[str, float]] = {}
 
     def note(effects: list[DialEffect]) -> None:
         for effect in effects:
-            assert effect.device_id not in calling
+            if effect.device_id in calling:
+                assert now >= calling[effect.device_id][1] + CALL_PATIENCE_S
             if isinstance(effect, Dial):
-                calling[effect.device_id] = effect.address
+                calling[effect.device_id] = (effect.address, now)
 
     note(dialer.set_wanted([LOW, HIGH], now))
     for name, device, pause in script:
@@ -195,13 +205,13 @@ def test_whatever_happens_nobody_is_called_twice_at_once(script: list[tuple[str,
                 calling.pop(device, None)
                 note(dialer.connected(device, now))
             case "failed" if device in calling:
-                address = calling.pop(device)
+                address, _ = calling.pop(device)
                 note(dialer.failed(device, address, now))
             case "closed":
                 note(dialer.closed(device, now))
             case "poked":
                 if dialer.poked(device, now):
-                    assert device not in calling
+                    assert device not in calling or now >= calling[device][1] + CALL_PATIENCE_S
                     dialer.failed(device, dialer.address_of(device), now)
             case "lost":
                 dialer.lost_sight(device, ADDRESS)
