@@ -54,7 +54,11 @@ function addSpace(name, role = "owner") {
 }
 
 let order = 0;
-function addDocument(space_id, title, { type = "page", parent_id = null, document_id = id("d"), trashed = false } = {}) {
+function addDocument(
+  space_id,
+  title,
+  { type = "page", parent_id = null, document_id = id("d"), trashed = false } = {},
+) {
   order += 1;
   const document = {
     document_id,
@@ -105,7 +109,10 @@ function seed() {
     block([
       { insert: "We leave on " },
       { insert: "Friday", attributes: { bold: {} } },
-      { insert: ", the three of us, and the house is ours until the Sunday after. Everything on this page lives on our own laptops; write whenever you like, also on the boat." },
+      {
+        insert:
+          ", the three of us, and the house is ours until the Sunday after. Everything on this page lives on our own laptops; write whenever you like, also on the boat.",
+      },
     ]),
     block("Getting there", { kind: "h2" }),
     block("Train to Harlingen Haven", { kind: "ordered" }),
@@ -116,21 +123,28 @@ function seed() {
     block("Before Friday", { kind: "h2" }),
     block("Book the ferry", { kind: "todo", checked: true }),
     block("Charge the lamps", { kind: "todo" }),
-    block([
-      { insert: "Ask Bo about the " },
-      { insert: "tide table", attributes: { link: { href: "https://example.org/tides" } } },
-    ], { kind: "todo" }),
+    block(
+      [
+        { insert: "Ask Bo about the " },
+        { insert: "tide table", attributes: { link: { href: "https://example.org/tides" } } },
+      ],
+      { kind: "todo" },
+    ),
     block("No signal on the north side. That is the point.", { kind: "callout" }),
     block("The sea is not a place one visits. It is a place one is lent.", { kind: "quote" }),
     new Y.XmlElement("divider"),
     block("Evenings", { kind: "h3" }),
     block("Pancakes, then cards", { kind: "bullet" }),
-    block([{ insert: "Read aloud, " }, { insert: "one chapter each", attributes: { highlight: {} } }], { kind: "bullet" }),
+    block([{ insert: "Read aloud, " }, { insert: "one chapter each", attributes: { highlight: {} } }], {
+      kind: "bullet",
+    }),
   ]);
-  room("d_notes").doc.getText("text").insert(
-    0,
-    "# Notes\n\nPlain *Markdown*, for those who like to see the signs.\n\n- one\n- two **strong** words\n\n> and a quote\n\n```js\nconst tide = await table.next();\n```\n",
-  );
+  room("d_notes")
+    .doc.getText("text")
+    .insert(
+      0,
+      "# Notes\n\nPlain *Markdown*, for those who like to see the signs.\n\n- one\n- two **strong** words\n\n> and a quote\n\n```js\nconst tide = await table.next();\n```\n",
+    );
 }
 
 const view = (space) => ({
@@ -146,8 +160,22 @@ function peers() {
   const [ann, bo, chidi] = people;
   return [
     { ...ann, state: "live", path: "webrtc", rtt_ms: 3.4, spaces: at(0), last_seen_at: now() },
-    { ...bo, state: "offline", path: null, rtt_ms: null, spaces: at(12), last_seen_at: new Date(Date.now() - 7.2e6).toISOString() },
-    { ...chidi, state: "offline", path: null, rtt_ms: null, spaces: at(40), last_seen_at: new Date(Date.now() - 2.6e8).toISOString() },
+    {
+      ...bo,
+      state: "offline",
+      path: null,
+      rtt_ms: null,
+      spaces: at(12),
+      last_seen_at: new Date(Date.now() - 7.2e6).toISOString(),
+    },
+    {
+      ...chidi,
+      state: "offline",
+      path: null,
+      rtt_ms: null,
+      spaces: at(40),
+      last_seen_at: new Date(Date.now() - 2.6e8).toISOString(),
+    },
   ];
 }
 
@@ -161,7 +189,11 @@ const qr = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 29 29" shape-re
   .map(([x, y]) => `<path d="M${x} ${y}h1v1h-1z"/>`)
   .join("")}</svg>`;
 
-const problem = (status, title, detail) => ({ status, body: { type: "about:blank", title, status, detail }, problem: true });
+const problem = (status, title, detail) => ({
+  status,
+  body: { type: "about:blank", title, status, detail },
+  problem: true,
+});
 const ok = (body, status = 200) => ({ status, body });
 
 function orderAfter(document, parent_id, after_id) {
@@ -178,11 +210,22 @@ function orderAfter(document, parent_id, after_id) {
 
 function startJoin(ticket) {
   const join = {
-    join_id: id("j"), space_id: null, space_name: null, state: "searching", done_bytes: 0, total_bytes: 0, error: null,
+    join_id: id("j"),
+    space_id: null,
+    space_name: null,
+    state: "searching",
+    done_bytes: 0,
+    total_bytes: 0,
+    error: null,
   };
   joins.set(join.join_id, join);
   const steps = ticket.includes("bad")
-    ? [["failed", { error: { title: "Nobody answered", detail: "Is the other laptop on, and on the same network?" } }]]
+    ? [
+        [
+          "failed",
+          { error: { title: "Nobody answered", detail: "Is the other laptop on, and on the same network?" } },
+        ],
+      ]
     : [
         ["connecting", {}],
         ["joining", { space_name: "Garden plans" }],
@@ -191,105 +234,209 @@ function startJoin(ticket) {
         ["done", {}],
       ];
   steps.forEach(([state, fields], n) => {
-    setTimeout(() => {
-      if (!joins.has(join.join_id)) return;
-      Object.assign(join, fields, { state });
-      if (state === "done") {
-        const space = addSpace("Garden plans", "editor");
-        join.space_id = space.space_id;
-        addDocument(space.space_id, "Beds and paths");
-        emit("spaces_changed");
-      }
-      emit("join_changed", join);
-    }, 900 * (n + 1));
+    setTimeout(
+      () => {
+        if (!joins.has(join.join_id)) return;
+        Object.assign(join, fields, { state });
+        if (state === "done") {
+          const space = addSpace("Garden plans", "editor");
+          join.space_id = space.space_id;
+          addDocument(space.space_id, "Beds and paths");
+          emit("spaces_changed");
+        }
+        emit("join_changed", join);
+      },
+      900 * (n + 1),
+    );
   });
   return join;
 }
 
 const routes = [
-  ["GET", /^\/status$/, (_, __, token) => ok({
-    version: "0.1.0", started_at: now(), data_dir: "~/.local/share/sheaf", ...self, port,
-    // Signed in under one of the invented names, a second window plays that person's cursor.
-    ...people.find((person) => person.user_name.startsWith(token)),
-    lan: { listening: "0.0.0.0:51234", mdns: "on", addresses: ["192.168.1.4:51234"] },
-    storage: { state: "ok", detail: null, unsent_edits: 0 },
-    spaces: [...spaces.values()].map(view), peers: peers(),
-  })],
-  ["PATCH", /^\/profile$/, (_, body) => {
-    Object.assign(self, body);
-    emit("profile_changed");
-    return ok({ user_name: self.user_name, device_name: self.device_name });
-  }],
+  [
+    "GET",
+    /^\/status$/,
+    (_, __, token) =>
+      ok({
+        version: "0.1.0",
+        started_at: now(),
+        data_dir: "~/.local/share/sheaf",
+        ...self,
+        port,
+        // Signed in under one of the invented names, a second window plays that person's cursor.
+        ...people.find((person) => person.user_name.startsWith(token)),
+        lan: { listening: "0.0.0.0:51234", mdns: "on", addresses: ["192.168.1.4:51234"] },
+        storage: { state: "ok", detail: null, unsent_edits: 0 },
+        spaces: [...spaces.values()].map(view),
+        peers: peers(),
+      }),
+  ],
+  [
+    "PATCH",
+    /^\/profile$/,
+    (_, body) => {
+      Object.assign(self, body);
+      emit("profile_changed");
+      return ok({ user_name: self.user_name, device_name: self.device_name });
+    },
+  ],
   ["GET", /^\/spaces$/, () => ok({ spaces: [...spaces.values()].map(view) })],
-  ["POST", /^\/spaces$/, (_, body) => {
-    const space = addSpace(body.name);
-    emit("spaces_changed");
-    return ok(view(space), 201);
-  }],
-  ["PATCH", /^\/spaces\/([^/]+)$/, ([space_id], body) => {
-    Object.assign(spaces.get(space_id), { name: body.name });
-    emit("spaces_changed");
-    return ok(view(spaces.get(space_id)));
-  }],
-  ["DELETE", /^\/spaces\/([^/]+)$/, ([space_id]) => {
-    spaces.delete(space_id);
-    emit("spaces_changed");
-    return ok(null, 204);
-  }],
-  ["GET", /^\/spaces\/([^/]+)\/documents$/, ([space_id]) =>
-    ok({ documents: [...documents.values()].filter((d) => d.space_id === space_id) })],
-  ["POST", /^\/spaces\/([^/]+)\/documents$/, ([space_id], body) => {
-    const document = addDocument(space_id, body.title, { type: body.type, parent_id: body.parent_id });
-    orderAfter(document, document.parent_id, [...documents.values()].filter((d) => d.parent_id === document.parent_id && d !== document && d.space_id === space_id).at(-1)?.document_id ?? null);
-    emit("documents_changed", { space_id });
-    return ok(document, 201);
-  }],
-  ["GET", /^\/documents\/([^/]+)$/, ([document_id]) =>
-    documents.has(document_id) ? ok(documents.get(document_id)) : problem(404, "No such document", "It was deleted, or this laptop has not heard of it.")],
-  ["PATCH", /^\/documents\/([^/]+)$/, ([document_id], body) => {
-    const document = documents.get(document_id);
-    if (!document) return problem(404, "No such document");
-    if ("after_id" in body || "parent_id" in body) {
-      orderAfter(document, "parent_id" in body ? body.parent_id : document.parent_id, body.after_id ?? null);
-    }
-    if ("title" in body) document.title = body.title;
-    if ("trashed" in body) document.trashed = body.trashed;
-    document.updated_at = now();
-    emit("documents_changed", { space_id: document.space_id });
-    return ok(document);
-  }],
-  ["GET", /^\/spaces\/([^/]+)\/invitations$/, ([space_id]) => ok({ invitations: invitations.get(space_id) ?? [] })],
-  ["POST", /^\/spaces\/([^/]+)\/invitations$/, ([space_id], body) => {
-    const ticket = `sheaf1${randomBytes(90).toString("hex")}`;
-    const invitation = {
-      invitation_id: id("i"), ticket, link: `sheaf:join#${ticket}`, qr_svg: qr, role: body.role,
-      expires_at: new Date(Date.now() + (body.expires_in_s ?? 604800) * 1000).toISOString(), uses_left: body.max_uses ?? 1,
-    };
-    invitations.set(space_id, [...(invitations.get(space_id) ?? []), invitation]);
-    emit("invitations_changed", { space_id });
-    return ok(invitation, 201);
-  }],
-  ["DELETE", /^\/spaces\/([^/]+)\/invitations\/([^/]+)$/, ([space_id, invitation_id]) => {
-    invitations.set(space_id, (invitations.get(space_id) ?? []).filter((i) => i.invitation_id !== invitation_id));
-    emit("invitations_changed", { space_id });
-    return ok(null, 204);
-  }],
-  ["POST", /^\/join$/, (_, body) =>
-    body.ticket?.startsWith("sheaf1") ? ok(startJoin(body.ticket), 202) : problem(422, "That is not an invitation", "An invitation starts with “sheaf1”.")],
-  ["GET", /^\/join\/([^/]+)$/, ([join_id]) => (joins.has(join_id) ? ok(joins.get(join_id)) : problem(404, "No such join"))],
-  ["DELETE", /^\/join\/([^/]+)$/, ([join_id]) => {
-    joins.delete(join_id);
-    return ok(null, 204);
-  }],
-  ["GET", /^\/spaces\/([^/]+)\/members$/, () => ok({
-    members: [
-      { user_id: self.user_id, name: self.user_name, role: "owner", is_self: true, devices: [{ device_id: self.device_id, name: self.device_name, is_self: true, online: true }] },
-      ...people.map((p, n) => ({
-        user_id: p.user_id, name: p.user_name, role: n === 2 ? "reader" : "editor", is_self: false,
-        devices: [{ device_id: p.device_id, name: p.device_name, is_self: false, online: n === 0 }],
-      })),
-    ],
-  })],
+  [
+    "POST",
+    /^\/spaces$/,
+    (_, body) => {
+      const space = addSpace(body.name);
+      emit("spaces_changed");
+      return ok(view(space), 201);
+    },
+  ],
+  [
+    "PATCH",
+    /^\/spaces\/([^/]+)$/,
+    ([space_id], body) => {
+      Object.assign(spaces.get(space_id), { name: body.name });
+      emit("spaces_changed");
+      return ok(view(spaces.get(space_id)));
+    },
+  ],
+  [
+    "DELETE",
+    /^\/spaces\/([^/]+)$/,
+    ([space_id]) => {
+      spaces.delete(space_id);
+      emit("spaces_changed");
+      return ok(null, 204);
+    },
+  ],
+  [
+    "GET",
+    /^\/spaces\/([^/]+)\/documents$/,
+    ([space_id]) => ok({ documents: [...documents.values()].filter((d) => d.space_id === space_id) }),
+  ],
+  [
+    "POST",
+    /^\/spaces\/([^/]+)\/documents$/,
+    ([space_id], body) => {
+      const document = addDocument(space_id, body.title, { type: body.type, parent_id: body.parent_id });
+      orderAfter(
+        document,
+        document.parent_id,
+        [...documents.values()]
+          .filter((d) => d.parent_id === document.parent_id && d !== document && d.space_id === space_id)
+          .at(-1)?.document_id ?? null,
+      );
+      emit("documents_changed", { space_id });
+      return ok(document, 201);
+    },
+  ],
+  [
+    "GET",
+    /^\/documents\/([^/]+)$/,
+    ([document_id]) =>
+      documents.has(document_id)
+        ? ok(documents.get(document_id))
+        : problem(404, "No such document", "It was deleted, or this laptop has not heard of it."),
+  ],
+  [
+    "PATCH",
+    /^\/documents\/([^/]+)$/,
+    ([document_id], body) => {
+      const document = documents.get(document_id);
+      if (!document) return problem(404, "No such document");
+      if ("after_id" in body || "parent_id" in body) {
+        orderAfter(
+          document,
+          "parent_id" in body ? body.parent_id : document.parent_id,
+          body.after_id ?? null,
+        );
+      }
+      if ("title" in body) document.title = body.title;
+      if ("trashed" in body) document.trashed = body.trashed;
+      document.updated_at = now();
+      emit("documents_changed", { space_id: document.space_id });
+      return ok(document);
+    },
+  ],
+  [
+    "GET",
+    /^\/spaces\/([^/]+)\/invitations$/,
+    ([space_id]) => ok({ invitations: invitations.get(space_id) ?? [] }),
+  ],
+  [
+    "POST",
+    /^\/spaces\/([^/]+)\/invitations$/,
+    ([space_id], body) => {
+      const ticket = `sheaf1${randomBytes(90).toString("hex")}`;
+      const invitation = {
+        invitation_id: id("i"),
+        ticket,
+        link: `sheaf:join#${ticket}`,
+        qr_svg: qr,
+        role: body.role,
+        expires_at: new Date(Date.now() + (body.expires_in_s ?? 604800) * 1000).toISOString(),
+        uses_left: body.max_uses ?? 1,
+      };
+      invitations.set(space_id, [...(invitations.get(space_id) ?? []), invitation]);
+      emit("invitations_changed", { space_id });
+      return ok(invitation, 201);
+    },
+  ],
+  [
+    "DELETE",
+    /^\/spaces\/([^/]+)\/invitations\/([^/]+)$/,
+    ([space_id, invitation_id]) => {
+      invitations.set(
+        space_id,
+        (invitations.get(space_id) ?? []).filter((i) => i.invitation_id !== invitation_id),
+      );
+      emit("invitations_changed", { space_id });
+      return ok(null, 204);
+    },
+  ],
+  [
+    "POST",
+    /^\/join$/,
+    (_, body) =>
+      body.ticket?.startsWith("sheaf1")
+        ? ok(startJoin(body.ticket), 202)
+        : problem(422, "That is not an invitation", "An invitation starts with “sheaf1”."),
+  ],
+  [
+    "GET",
+    /^\/join\/([^/]+)$/,
+    ([join_id]) => (joins.has(join_id) ? ok(joins.get(join_id)) : problem(404, "No such join")),
+  ],
+  [
+    "DELETE",
+    /^\/join\/([^/]+)$/,
+    ([join_id]) => {
+      joins.delete(join_id);
+      return ok(null, 204);
+    },
+  ],
+  [
+    "GET",
+    /^\/spaces\/([^/]+)\/members$/,
+    () =>
+      ok({
+        members: [
+          {
+            user_id: self.user_id,
+            name: self.user_name,
+            role: "owner",
+            is_self: true,
+            devices: [{ device_id: self.device_id, name: self.device_name, is_self: true, online: true }],
+          },
+          ...people.map((p, n) => ({
+            user_id: p.user_id,
+            name: p.user_name,
+            role: n === 2 ? "reader" : "editor",
+            is_self: false,
+            devices: [{ device_id: p.device_id, name: p.device_name, is_self: false, online: n === 0 }],
+          })),
+        ],
+      }),
+  ],
   ["GET", /^\/peers$/, () => ok({ peers: peers() })],
 ];
 
@@ -302,7 +449,13 @@ async function readBody(request) {
   return text === "" ? null : JSON.parse(text);
 }
 
-const types = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".webmanifest": "application/manifest+json" };
+const types = {
+  ".html": "text/html",
+  ".js": "text/javascript",
+  ".css": "text/css",
+  ".svg": "image/svg+xml",
+  ".webmanifest": "application/manifest+json",
+};
 
 async function serveFile(pathname, response) {
   const safe = normalize(pathname).replace(/^(\.\.[/\\])+/, "");
@@ -347,7 +500,10 @@ const server = createServer(async (request, response) => {
     const match = method === request.method && pattern.exec(path);
     if (!match) continue;
     const answer = handle(match.slice(1), body ?? {}, sessions.get(cookieOf(request)));
-    response.writeHead(answer.status, { "content-type": answer.problem ? "application/problem+json" : "application/json", "cache-control": "no-store" });
+    response.writeHead(answer.status, {
+      "content-type": answer.problem ? "application/problem+json" : "application/json",
+      "cache-control": "no-store",
+    });
     return response.end(answer.status === 204 ? undefined : JSON.stringify(answer.body));
   }
   response.writeHead(404, { "content-type": "application/problem+json" });
@@ -375,7 +531,10 @@ function room(document_id) {
     awareness.on("update", ({ added, updated, removed }) => {
       const frame = encode((e) => {
         encoding.writeVarUint(e, 1);
-        encoding.writeVarUint8Array(e, awarenessProtocol.encodeAwarenessUpdate(awareness, [...added, ...updated, ...removed]));
+        encoding.writeVarUint8Array(
+          e,
+          awarenessProtocol.encodeAwarenessUpdate(awareness, [...added, ...updated, ...removed]),
+        );
       });
       for (const socket of all) socket.send(frame);
     });
@@ -407,25 +566,35 @@ function connect(ws, { doc, awareness, sockets: all }, readOnly) {
   let frames = 0;
   const mine = new Set();
   const sendSync = (step, payload) =>
-    ws.send(encode((e) => {
-      encoding.writeVarUint(e, 0);
-      encoding.writeVarUint(e, step);
-      encoding.writeVarUint8Array(e, payload);
-    }));
+    ws.send(
+      encode((e) => {
+        encoding.writeVarUint(e, 0);
+        encoding.writeVarUint(e, step);
+        encoding.writeVarUint8Array(e, payload);
+      }),
+    );
   const sendAck = () => {
     const count = frames;
-    setTimeout(() => ws.send(encode((e) => {
-      encoding.writeVarUint(e, 101);
-      encoding.writeVarUint(e, count);
-      encoding.writeVarUint8Array(e, Y.encodeStateVector(doc));
-    })), Number(options["slow-ack"]));
+    setTimeout(
+      () =>
+        ws.send(
+          encode((e) => {
+            encoding.writeVarUint(e, 101);
+            encoding.writeVarUint(e, count);
+            encoding.writeVarUint8Array(e, Y.encodeStateVector(doc));
+          }),
+        ),
+      Number(options["slow-ack"]),
+    );
   };
   if (readOnly) {
-    ws.send(encode((e) => {
-      encoding.writeVarUint(e, 2);
-      encoding.writeVarUint(e, 0);
-      encoding.writeVarString(e, "read-only");
-    }));
+    ws.send(
+      encode((e) => {
+        encoding.writeVarUint(e, 2);
+        encoding.writeVarUint(e, 0);
+        encoding.writeVarString(e, "read-only");
+      }),
+    );
   }
   sendSync(0, Y.encodeStateVector(doc));
   ws.on("message", (data) => {
@@ -445,10 +614,15 @@ function connect(ws, { doc, awareness, sockets: all }, readOnly) {
       awarenessProtocol.applyAwarenessUpdate(awareness, update, ws);
       for (const client of awareness.getStates().keys()) mine.add(client);
     } else if (kind === 3) {
-      ws.send(encode((e) => {
-        encoding.writeVarUint(e, 1);
-        encoding.writeVarUint8Array(e, awarenessProtocol.encodeAwarenessUpdate(awareness, [...awareness.getStates().keys()]));
-      }));
+      ws.send(
+        encode((e) => {
+          encoding.writeVarUint(e, 1);
+          encoding.writeVarUint8Array(
+            e,
+            awarenessProtocol.encodeAwarenessUpdate(awareness, [...awareness.getStates().keys()]),
+          );
+        }),
+      );
     }
   });
   ws.on("close", () => {

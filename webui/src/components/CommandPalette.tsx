@@ -44,9 +44,21 @@ function commandsOf(app: App, actions: ReturnType<typeof useActions>, spaceId: S
   });
   const inSpace = spaceId
     ? [
-        command("new-page", "New page", <Plus size={16} />, () => void actions.createDocument(spaceId, "page")),
-        command("new-text", "New text document", <Hash size={16} />, () => void actions.createDocument(spaceId, "text")),
-        command("share", "Share this space", <UserPlus size={16} />, () => overlays.open({ kind: "share", spaceId })),
+        command(
+          "new-page",
+          "New page",
+          <Plus size={16} />,
+          () => void actions.createDocument(spaceId, "page"),
+        ),
+        command(
+          "new-text",
+          "New text document",
+          <Hash size={16} />,
+          () => void actions.createDocument(spaceId, "text"),
+        ),
+        command("share", "Share this space", <UserPlus size={16} />, () =>
+          overlays.open({ kind: "share", spaceId }),
+        ),
         command("members", "Members", <Users size={16} />, () => overlays.open({ kind: "members", spaceId })),
         command("trash", "Trash", <Trash2 size={16} />, () => overlays.open({ kind: "trash", spaceId })),
       ]
@@ -62,7 +74,9 @@ function commandsOf(app: App, actions: ReturnType<typeof useActions>, spaceId: S
       preferences.setSidebar(!sidebarOpen),
     ),
     command("profile", "Your name and laptop", <User size={16} />, () => overlays.open({ kind: "profile" })),
-    command("keys", "Keyboard shortcuts", <CircleHelp size={16} />, () => overlays.open({ kind: "shortcuts" })),
+    command("keys", "Keyboard shortcuts", <CircleHelp size={16} />, () =>
+      overlays.open({ kind: "shortcuts" }),
+    ),
   ];
 }
 
@@ -107,7 +121,10 @@ export function CommandPalette({ onClose }: { onClose: () => void }) {
   const [index, setIndex] = useState(0);
   const dialog = useRef<HTMLDialogElement | null>(null);
   const list = useRef<HTMLDivElement | null>(null);
-  const shown = useMemo(() => rank(query, entries, (entry) => entry.label).slice(0, shown_max), [query, entries]);
+  const shown = useMemo(
+    () => rank(query, entries, (entry) => entry.label).slice(0, shown_max),
+    [query, entries],
+  );
   const closeRef = useRef(onClose);
   closeRef.current = onClose;
 
@@ -158,7 +175,6 @@ export function CommandPalette({ onClose }: { onClose: () => void }) {
           data-testid="palette-input"
           placeholder="Find a page, or type what you want to do"
           value={query}
-          // biome-ignore lint/a11y/noAutofocus: the person has just asked to type here
           autoFocus
           onChange={(event) => {
             setQuery(event.target.value);
@@ -166,7 +182,14 @@ export function CommandPalette({ onClose }: { onClose: () => void }) {
           }}
           onKeyDown={onKeyDown}
         />
-        <div className="palette-list" role="listbox" id="palette-list" aria-label="Results" ref={list} tabIndex={-1}>
+        <div
+          className="palette-list"
+          role="listbox"
+          id="palette-list"
+          aria-label="Results"
+          ref={list}
+          tabIndex={-1}
+        >
           {shown.map((entry, position) => (
             <div
               key={entry.id}

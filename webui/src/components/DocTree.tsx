@@ -18,7 +18,14 @@ import { useApp } from "../hooks/app";
 import { useStore } from "../hooks/store";
 import type { DocumentId } from "../model/identifiers";
 import { titleOf } from "../model/library";
-import { type DropPlace, flatten, type KeyboardMove, placeForDrop, placeForKey, type TreeNode } from "../model/tree";
+import {
+  type DropPlace,
+  flatten,
+  type KeyboardMove,
+  placeForDrop,
+  placeForKey,
+  type TreeNode,
+} from "../model/tree";
 import { IconButton } from "./controls";
 import { Menu, type MenuItem } from "./Menu";
 
@@ -124,12 +131,42 @@ export function DocTree({ nodes, current, canEdit, label }: DocTreeProps) {
         run: () => void actions.createDocument(row.document.space_id, "page", id),
       },
       "separator",
-      { label: "Move up", icon: <ArrowUp size={15} />, hint: "Alt ↑", disabled: !can("up"), run: () => moveBy(id, "up") },
-      { label: "Move down", icon: <ArrowDown size={15} />, hint: "Alt ↓", disabled: !can("down"), run: () => moveBy(id, "down") },
-      { label: "Move inside the one above", icon: <CornerDownRight size={15} />, hint: "Alt →", disabled: !can("in"), run: () => moveBy(id, "in") },
-      { label: "Move out", icon: <CornerUpLeft size={15} />, hint: "Alt ←", disabled: !can("out"), run: () => moveBy(id, "out") },
+      {
+        label: "Move up",
+        icon: <ArrowUp size={15} />,
+        hint: "Alt ↑",
+        disabled: !can("up"),
+        run: () => moveBy(id, "up"),
+      },
+      {
+        label: "Move down",
+        icon: <ArrowDown size={15} />,
+        hint: "Alt ↓",
+        disabled: !can("down"),
+        run: () => moveBy(id, "down"),
+      },
+      {
+        label: "Move inside the one above",
+        icon: <CornerDownRight size={15} />,
+        hint: "Alt →",
+        disabled: !can("in"),
+        run: () => moveBy(id, "in"),
+      },
+      {
+        label: "Move out",
+        icon: <CornerUpLeft size={15} />,
+        hint: "Alt ←",
+        disabled: !can("out"),
+        run: () => moveBy(id, "out"),
+      },
       "separator",
-      { label: "Move to trash", icon: <Trash2 size={15} />, hint: "Del", danger: true, run: () => void actions.trash(id) },
+      {
+        label: "Move to trash",
+        icon: <Trash2 size={15} />,
+        hint: "Del",
+        danger: true,
+        run: () => void actions.trash(id),
+      },
     ];
   };
 
@@ -201,11 +238,17 @@ export function DocTree({ nodes, current, canEdit, label }: DocTreeProps) {
                 }}
               />
             ) : (
-              <span className={`doc-name ${document.title.trim() === "" ? "doc-name-empty" : ""}`}>{titleOf(document)}</span>
+              <span className={`doc-name ${document.title.trim() === "" ? "doc-name-empty" : ""}`}>
+                {titleOf(document)}
+              </span>
             )}
             {canEdit && renaming !== id ? (
               <span className="doc-actions">
-                <Menu label={`Actions for ${titleOf(document)}`} icon={<MoreHorizontal size={15} />} items={menuOf(row)} />
+                <Menu
+                  label={`Actions for ${titleOf(document)}`}
+                  icon={<MoreHorizontal size={15} />}
+                  items={menuOf(row)}
+                />
                 <IconButton
                   label={`New page inside ${titleOf(document)}`}
                   icon={<Plus size={15} />}

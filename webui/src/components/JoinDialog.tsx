@@ -32,7 +32,9 @@ export function JoinDialog({ ticket = "", onClose }: { ticket?: string; onClose:
   const submit = (event: FormEvent) => {
     event.preventDefault();
     const found = findTicket(text);
-    setComplaint(found ? null : "There is no invitation in this. It is a long word that starts with “sheaf1”.");
+    setComplaint(
+      found ? null : "There is no invitation in this. It is a long word that starts with “sheaf1”.",
+    );
     if (found) void joining.start(found);
   };
   const leave = () => {
@@ -78,12 +80,15 @@ export function JoinDialog({ ticket = "", onClose }: { ticket?: string; onClose:
     (state.kind === "refused"
       ? state.message
       : state.kind === "running"
-        ? [state.join.error?.title, state.join.error?.detail].filter(Boolean).join(". ") || "Joining did not work."
+        ? [state.join.error?.title, state.join.error?.detail].filter(Boolean).join(". ") ||
+          "Joining did not work."
         : null);
   return (
     <Dialog title="Join a space" onClose={leave}>
       <form onSubmit={submit}>
-        <p className="lead">Paste the invitation you were sent. The laptop it came from has to be on and within reach.</p>
+        <p className="lead">
+          Paste the invitation you were sent. The laptop it came from has to be on and within reach.
+        </p>
         <Field label="Invitation">
           {(id) => (
             <textarea
@@ -114,7 +119,12 @@ export function JoinDialog({ ticket = "", onClose }: { ticket?: string; onClose:
             {failure}
           </p>
         ) : null}
-        <Button type="submit" look="primary" data-testid="join-submit" disabled={state.kind === "asking" || text.trim() === ""}>
+        <Button
+          type="submit"
+          look="primary"
+          data-testid="join-submit"
+          disabled={state.kind === "asking" || text.trim() === ""}
+        >
           {state.kind === "asking" ? <Spinner label="Asking" /> : null}
           {failure && state.kind !== "idle" ? "Try again" : "Join"}
         </Button>
@@ -131,14 +141,21 @@ function JoinProgress({ join }: { join: Join }) {
     <div className="join-progress" role="status" aria-live="polite">
       {done ? (
         <p className="join-arrived">
-          <CircleCheck size={22} aria-hidden="true" /> You are in{join.space_name ? `: ${join.space_name}` : ""}.
+          <CircleCheck size={22} aria-hidden="true" /> You are in
+          {join.space_name ? `: ${join.space_name}` : ""}.
         </p>
       ) : null}
       <ol className="steps">
         {steps.map((step, index) => (
-          <li key={step.state} className={index < at ? "step-done" : index === at ? "step-now" : ""} aria-current={index === at ? "step" : undefined}>
+          <li
+            key={step.state}
+            className={index < at ? "step-done" : index === at ? "step-now" : ""}
+            aria-current={index === at ? "step" : undefined}
+          >
             <span>{step.label}</span>
-            {step.state === "joining" && join.space_name ? <span className="muted">{join.space_name}</span> : null}
+            {step.state === "joining" && join.space_name ? (
+              <span className="muted">{join.space_name}</span>
+            ) : null}
             {step.state === "catching_up" && index === at && join.total_bytes > 0 ? (
               <span className="muted">
                 {bytes(join.done_bytes)} of {bytes(join.total_bytes)}

@@ -100,7 +100,15 @@ export function MenuList({ label, items, button, onDone }: MenuListProps) {
     entries[(to + entries.length) % entries.length]?.focus();
   };
   return (
-    <div ref={list} role="menu" aria-label={label} className="menu-list" tabIndex={-1} onKeyDown={onKeyDown} data-floating>
+    <div
+      ref={list}
+      role="menu"
+      aria-label={label}
+      className="menu-list"
+      tabIndex={-1}
+      onKeyDown={onKeyDown}
+      data-floating
+    >
       {items.map((item, index) =>
         item === "separator" ? (
           // biome-ignore lint/suspicious/noArrayIndexKey: separators have nothing else to be known by, and never move

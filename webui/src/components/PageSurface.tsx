@@ -37,17 +37,25 @@ import {
   useRef,
   useState,
 } from "react";
-import { deleteBlocks, duplicateBlocks, moveBlocks, setCode, setKind } from "../editor/blocks";
+import { deleteBlocks, duplicateBlocks, setCode, setKind } from "../editor/blocks";
 import { mark } from "../editor/keymap";
+import { moveBlocks } from "../editor/moving";
 import type { PageEditor } from "../editor/page-editor";
 import { attachReading } from "../editor/reading-view";
 import { chooseSlashItem } from "../editor/slash-items";
-import { type BlockHandle, type Box, type FormatBar, type SlashMenu, slash_list_id, slashOptionId } from "../editor/surface";
+import {
+  type BlockHandle,
+  type Box,
+  type FormatBar,
+  type SlashMenu,
+  slash_list_id,
+  slashOptionId,
+} from "../editor/surface";
 import { useDismiss } from "../hooks/dismiss";
 import type { PageEditorCallbacks } from "../hooks/document";
 import { useStore } from "../hooks/store";
 import { showKeys } from "./keys";
-import { MenuList, type MenuItem } from "./Menu";
+import { type MenuItem, MenuList } from "./Menu";
 
 const icons: Readonly<Record<string, ReactNode>> = {
   paragraph: <Type size={16} />,
@@ -82,7 +90,9 @@ export function PageSurface({ editor, editable, callbacks }: PageSurfaceProps) {
     if (mode.kind === "reading") return attachReading(editor.body, element);
     return editor.attach(element);
   }, [editor, mode.kind]);
-  useEffect(() => editor.setEditable(editable), [editor, editable]);
+  useEffect(() => {
+    editor.setEditable(editable);
+  }, [editor, editable]);
   useEffect(() => {
     callbacks.current = {
       onLinkKey: () => setLinking(true),
@@ -108,13 +118,21 @@ export function PageSurface({ editor, editable, callbacks }: PageSurfaceProps) {
   return (
     <div
       className="page-surface"
-      onPointerMove={(event) => event.pointerType === "mouse" && event.buttons === 0 && editor.pointAt(event.clientY)}
+      onPointerMove={(event) =>
+        event.pointerType === "mouse" && event.buttons === 0 && editor.pointAt(event.clientY)
+      }
       onPointerLeave={() => editor.clearHandle()}
     >
       <div ref={host} key="editing" />
       {surface.handle && editable ? <Handle editor={editor} handle={surface.handle} /> : null}
       {surface.bar && editable ? (
-        <FormatBarView editor={editor} state={surface.bar} element={bar} linking={linking} setLinking={setLinking} />
+        <FormatBarView
+          editor={editor}
+          state={surface.bar}
+          element={bar}
+          linking={linking}
+          setLinking={setLinking}
+        />
       ) : null}
       {surface.slash && editable ? <SlashMenuView editor={editor} menu={surface.slash} /> : null}
     </div>
@@ -132,7 +150,8 @@ function useFloating(element: RefObject<HTMLElement | null>, box: Box, prefer: "
     const above = box.top - height - gap_px;
     const below = box.bottom + gap_px;
     const fitsBelow = below + height + gap_px < innerHeight;
-    const top = prefer === "above" ? (above > 56 ? above : below) : fitsBelow ? below : Math.max(gap_px, above);
+    const top =
+      prefer === "above" ? (above > 56 ? above : below) : fitsBelow ? below : Math.max(gap_px, above);
     const centre = prefer === "above" ? (box.left + box.right - width) / 2 : box.left;
     const left = Math.max(gap_px, Math.min(centre, innerWidth - width - gap_px));
     floating.style.transform = `translate(${Math.round(left)}px, ${Math.round(top)}px)`;
@@ -352,10 +371,25 @@ function Handle({ editor, handle }: { editor: PageEditor; handle: BlockHandle })
     })),
     { label: "Code block", icon: icons.code, run: onBlock(() => editor.run(setCode())) },
     "separator",
-    { label: "Move up", icon: <ArrowUp size={15} />, hint: "Alt ↑", run: onBlock(() => editor.run(moveBlocks(-1))) },
-    { label: "Move down", icon: <ArrowDown size={15} />, hint: "Alt ↓", run: onBlock(() => editor.run(moveBlocks(1))) },
+    {
+      label: "Move up",
+      icon: <ArrowUp size={15} />,
+      hint: "Alt ↑",
+      run: onBlock(() => editor.run(moveBlocks(-1))),
+    },
+    {
+      label: "Move down",
+      icon: <ArrowDown size={15} />,
+      hint: "Alt ↓",
+      run: onBlock(() => editor.run(moveBlocks(1))),
+    },
     { label: "Duplicate", icon: <Copy size={15} />, run: onBlock(() => editor.run(duplicateBlocks)) },
-    { label: "Delete", icon: <Trash2 size={15} />, danger: true, run: onBlock(() => editor.run(deleteBlocks)) },
+    {
+      label: "Delete",
+      icon: <Trash2 size={15} />,
+      danger: true,
+      run: onBlock(() => editor.run(deleteBlocks)),
+    },
   ];
   return (
     <div

@@ -18,7 +18,10 @@ function connectionWords(peer: Peer, now: number): string {
     case "live":
     case "syncing": {
       const how = peer.path ? `Connected ${paths[peer.path]}` : "Connected";
-      const rtt = peer.rtt_ms === null ? "" : ` · ${peer.rtt_ms < 10 ? peer.rtt_ms.toFixed(1) : Math.round(peer.rtt_ms)} ms`;
+      const rtt =
+        peer.rtt_ms === null
+          ? ""
+          : ` · ${peer.rtt_ms < 10 ? peer.rtt_ms.toFixed(1) : Math.round(peer.rtt_ms)} ms`;
       return how + rtt;
     }
   }
@@ -51,7 +54,11 @@ export function PeersPanel() {
       buttonClass={`peers-button ${connected.length > 0 ? "peers-live" : ""}`}
       button={
         <>
-          {connected.length > 0 ? <Wifi size={16} aria-hidden="true" /> : <WifiOff size={16} aria-hidden="true" />}
+          {connected.length > 0 ? (
+            <Wifi size={16} aria-hidden="true" />
+          ) : (
+            <WifiOff size={16} aria-hidden="true" />
+          )}
           <span aria-hidden="true">{connected.length}</span>
         </>
       }

@@ -17,7 +17,8 @@ const icons: Readonly<Record<SaveState, React.ReactNode>> = {
 const laptopLine: Readonly<Record<SaveState, string>> = {
   saved: "Every change is written to this laptop's disk.",
   saving: "Your last words are on their way to this laptop's disk.",
-  unsaved: "Your last words are kept in this browser. They move to the laptop's disk as soon as Sheaf runs again.",
+  unsaved:
+    "Your last words are kept in this browser. They move to the laptop's disk as soon as Sheaf runs again.",
   offline: "Sheaf is not running. All you wrote is on this laptop; go on writing, this browser keeps it.",
   readonly: "You were invited as a reader. What others write arrives here.",
 };
@@ -53,7 +54,9 @@ export function SaveStatus({ state, spaceId }: { state: SaveState; spaceId: Spac
         {who.have.length > 0 ? (
           <li>
             <strong>{listNames(who.have)}</strong>
-            <span>{who.have.length === 1 ? "has" : "have"} everything this laptop has written in the space.</span>
+            <span>
+              {who.have.length === 1 ? "has" : "have"} everything this laptop has written in the space.
+            </span>
           </li>
         ) : null}
         {who.receiving.length > 0 ? (
@@ -69,7 +72,9 @@ export function SaveStatus({ state, spaceId }: { state: SaveState; spaceId: Spac
           </li>
         ) : null}
       </ul>
-      {peers.length === 0 ? <p className="hint">Nobody else is in this space yet, or nobody was seen since Sheaf started.</p> : null}
+      {peers.length === 0 ? (
+        <p className="hint">Nobody else is in this space yet, or nobody was seen since Sheaf started.</p>
+      ) : null}
     </Popover>
   );
 }

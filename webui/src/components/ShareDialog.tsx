@@ -1,6 +1,6 @@
 /** Inviting somebody: a ticket as text, link and picture; and the invitations that are still open. */
 import { Check, Copy, Link2, Ticket } from "lucide-react";
-import { type FormEvent, useEffect, useState } from "react";
+import { type FormEvent, type ReactNode, useEffect, useState } from "react";
 import { explain } from "../hooks/actions";
 import { useApp } from "../hooks/app";
 import { useCopy } from "../hooks/clipboard";
@@ -61,8 +61,8 @@ export function ShareDialog({ spaceId, onClose }: { spaceId: SpaceId; onClose: (
       ) : (
         <form onSubmit={(event) => void create(event)}>
           <p className="lead">
-            Make an invitation and send it however you like. Whoever has it can join while both laptops are on and
-            can reach each other.
+            Make an invitation and send it however you like. Whoever has it can join while both laptops are on
+            and can reach each other.
           </p>
           <Choice
             label="They can"
@@ -103,7 +103,11 @@ export function ShareDialog({ spaceId, onClose }: { spaceId: SpaceId; onClose: (
             </p>
           ) : null}
           <Button type="submit" look="primary" data-testid="share-create" disabled={making.kind === "busy"}>
-            {making.kind === "busy" ? <Spinner label="Making the invitation" /> : <Ticket size={16} aria-hidden="true" />}
+            {making.kind === "busy" ? (
+              <Spinner label="Making the invitation" />
+            ) : (
+              <Ticket size={16} aria-hidden="true" />
+            )}
             Make an invitation
           </Button>
         </form>
@@ -113,11 +117,17 @@ export function ShareDialog({ spaceId, onClose }: { spaceId: SpaceId; onClose: (
   );
 }
 
-function CopyButton({ text, children }: { text: string; children: React.ReactNode }) {
+interface CopyButtonProps {
+  text: string;
+  icon?: ReactNode;
+  children: ReactNode;
+}
+
+function CopyButton({ text, icon = <Copy size={15} aria-hidden="true" />, children }: CopyButtonProps) {
   const { copied, copy } = useCopy();
   return (
     <Button onClick={() => void copy(text)}>
-      {copied === text ? <Check size={15} aria-hidden="true" /> : <Copy size={15} aria-hidden="true" />}
+      {copied === text ? <Check size={15} aria-hidden="true" /> : icon}
       {copied === text ? "Copied" : children}
     </Button>
   );
@@ -134,20 +144,14 @@ function MadeTicket({ invitation, onAnother }: { invitation: Invitation; onAnoth
       {qr_svg ? <img className="qr" src={qrAddress(qr_svg)} alt="The invitation as a QR code" /> : null}
       <div className="ticket-side">
         <p className="lead">Send this. It lets in whoever has it, so send it as you would a key.</p>
-        <textarea
-          className="ticket-text"
-          data-testid="share-ticket"
-          aria-label="Invitation"
-          readOnly
-          rows={5}
-          value={ticket ?? ""}
-          onFocus={(event) => event.currentTarget.select()}
-        />
+        <p className="ticket-text" data-testid="share-ticket">
+          {ticket}
+        </p>
         <div className="button-row">
           {ticket ? <CopyButton text={ticket}>Copy the invitation</CopyButton> : null}
           {link ? (
-            <CopyButton text={link}>
-              <Link2 size={15} aria-hidden="true" /> Copy as a link
+            <CopyButton text={link} icon={<Link2 size={15} aria-hidden="true" />}>
+              Copy as a link
             </CopyButton>
           ) : null}
         </div>
@@ -185,7 +189,10 @@ function OpenInvitations({ spaceId, invitations, shown }: OpenInvitationsProps) 
       <h3>Open invitations</h3>
       <ul>
         {invitations.map((invitation) => (
-          <li key={invitation.invitation_id} className={invitation.invitation_id === shown ? "just-made" : ""}>
+          <li
+            key={invitation.invitation_id}
+            className={invitation.invitation_id === shown ? "just-made" : ""}
+          >
             <span>
               {invitation.role === "reader" ? "To read" : "To write"}
               <span className="muted">

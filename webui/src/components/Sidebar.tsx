@@ -25,9 +25,9 @@ import type { Theme } from "../stores/preferences";
 import { Avatar } from "./Avatar";
 import { Button, IconButton } from "./controls";
 import { DocTree } from "./DocTree";
+import { modKey } from "./keys";
 import { Logo } from "./Logo";
 import { Menu, type MenuItem } from "./Menu";
-import { modKey } from "./keys";
 
 export function Sidebar({ onCollapse }: { onCollapse: () => void }) {
   const { overlays } = useApp();
@@ -115,14 +115,28 @@ function SpacePages() {
     { label: "Members", icon: <Users size={15} />, run: () => overlays.open({ kind: "members", spaceId }) },
     { label: "Trash", icon: <Trash2 size={15} />, run: () => overlays.open({ kind: "trash", spaceId }) },
     "separator",
-    { label: "Rename space", icon: <Pencil size={15} />, run: () => overlays.open({ kind: "rename_space", spaceId }) },
-    { label: "Leave space…", icon: <DoorOpen size={15} />, danger: true, run: () => overlays.open({ kind: "leave_space", spaceId }) },
+    {
+      label: "Rename space",
+      icon: <Pencil size={15} />,
+      run: () => overlays.open({ kind: "rename_space", spaceId }),
+    },
+    {
+      label: "Leave space…",
+      icon: <DoorOpen size={15} />,
+      danger: true,
+      run: () => overlays.open({ kind: "leave_space", spaceId }),
+    },
   ];
   return (
     <section aria-label={`Pages of ${space.name}`}>
       <div className="section-head">
         <h2>{space.name}</h2>
-        <Menu label={`Actions for ${space.name}`} icon={<MoreHorizontal size={16} />} items={menu} testId="space-menu" />
+        <Menu
+          label={`Actions for ${space.name}`}
+          icon={<MoreHorizontal size={16} />}
+          items={menu}
+          testId="space-menu"
+        />
       </div>
       {tree === null ? (
         <TreeSkeleton />
@@ -138,10 +152,18 @@ function SpacePages() {
       )}
       {canEdit ? (
         <div className="new-row">
-          <Button look="quiet" data-testid="new-page" onClick={() => void actions.createDocument(spaceId, "page")}>
+          <Button
+            look="quiet"
+            data-testid="new-page"
+            onClick={() => void actions.createDocument(spaceId, "page")}
+          >
             <FileText size={15} aria-hidden="true" /> New page
           </Button>
-          <Button look="quiet" data-testid="new-text" onClick={() => void actions.createDocument(spaceId, "text")}>
+          <Button
+            look="quiet"
+            data-testid="new-text"
+            onClick={() => void actions.createDocument(spaceId, "text")}
+          >
             <Hash size={15} aria-hidden="true" /> New text
           </Button>
         </div>

@@ -53,7 +53,6 @@ function NameForm({ title, label, initial, submit, placeholder, lead, save, onCl
               value={name}
               maxLength={120}
               placeholder={placeholder}
-              // biome-ignore lint/a11y/noAutofocus: the only field of a dialog the person has just opened
               autoFocus
               onChange={(event) => setName(event.target.value)}
             />
@@ -130,8 +129,8 @@ export function LeaveSpaceDialog({ spaceId, onClose }: { spaceId: SpaceId; onClo
       }
     >
       <p className="lead">
-        Its pages are removed from this laptop. The others keep theirs. What you wrote and nobody has received yet
-        is lost, so look at “Saved” first.
+        Its pages are removed from this laptop. The others keep theirs. What you wrote and nobody has received
+        yet is lost, so look at “Saved” first.
       </p>
     </Dialog>
   );
@@ -163,7 +162,9 @@ export function MembersDialog({ spaceId, onClose }: { spaceId: SpaceId; onClose:
                 {member.is_self ? <span className="muted"> (you)</span> : null}
               </span>
               <span className="muted">
-                {member.devices.map((device) => `${device.name}${device.online ? ", here now" : ""}`).join(" · ")}
+                {member.devices
+                  .map((device) => `${device.name}${device.online ? ", here now" : ""}`)
+                  .join(" · ")}
               </span>
             </span>
             <span className="tag">{roles[member.role]}</span>
@@ -230,10 +231,24 @@ export function ProfileDialog({ onClose }: { onClose: () => void }) {
     <Dialog title="You" onClose={onClose}>
       <form onSubmit={(event) => void save(event)}>
         <Field label="Your name" hint="Shown to the people you share with, next to your cursor.">
-          {(id) => <input id={id} value={userName} maxLength={64} onChange={(event) => setUserName(event.target.value)} />}
+          {(id) => (
+            <input
+              id={id}
+              value={userName}
+              maxLength={64}
+              onChange={(event) => setUserName(event.target.value)}
+            />
+          )}
         </Field>
         <Field label="This laptop">
-          {(id) => <input id={id} value={deviceName} maxLength={64} onChange={(event) => setDeviceName(event.target.value)} />}
+          {(id) => (
+            <input
+              id={id}
+              value={deviceName}
+              maxLength={64}
+              onChange={(event) => setDeviceName(event.target.value)}
+            />
+          )}
         </Field>
         {problem ? (
           <p className="form-problem" role="alert">

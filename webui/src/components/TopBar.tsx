@@ -101,13 +101,25 @@ function SessionStatus({ session }: { session: DocumentSession }) {
   const rest = visitors.length - faces_max;
   return (
     <>
-      <span className="faces" role="img" aria-label={visitors.length > 0 ? `In this page now: ${listNames(visitors.map((one) => one.name))}` : "Nobody else is in this page now"}>
+      <span
+        className="faces"
+        role="img"
+        aria-label={
+          visitors.length > 0
+            ? `In this page now: ${listNames(visitors.map((one) => one.name))}`
+            : "Nobody else is in this page now"
+        }
+      >
         {visitors.slice(0, faces_max).map((one) => (
           <Avatar key={one.clientId} name={one.name} color={one.color} small />
         ))}
         {rest > 0 ? <span className="avatar avatar-small avatar-rest">+{rest}</span> : null}
       </span>
-      {connecting ? <span className="save-state save-waiting">Opening…</span> : <SaveStatus state={save} spaceId={document.space_id} />}
+      {connecting ? (
+        <span className="save-state save-waiting">Opening…</span>
+      ) : (
+        <SaveStatus state={save} spaceId={document.space_id} />
+      )}
     </>
   );
 }

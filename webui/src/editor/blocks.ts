@@ -1,6 +1,13 @@
 /** Commands on blocks. Each writes the least it can: an attribute where an attribute is enough. */
 import type { Node as PmNode, ResolvedPos } from "@tiptap/pm/model";
-import { type Command, type EditorState, NodeSelection, Selection, TextSelection, type Transaction } from "@tiptap/pm/state";
+import {
+  type Command,
+  type EditorState,
+  NodeSelection,
+  Selection,
+  TextSelection,
+  type Transaction,
+} from "@tiptap/pm/state";
 import { type BlockKind, continues, indent_max, readIndent, readKind } from "./kinds";
 
 export interface BlockAt {
@@ -28,7 +35,8 @@ export function topBlock($pos: ResolvedPos): BlockAt | null {
 /** The cursor's text block, when the cursor is an empty selection in one. */
 function cursorBlock(state: EditorState): (BlockAt & { $cursor: ResolvedPos }) | null {
   const selection = state.selection;
-  if (!(selection instanceof TextSelection) || !selection.$cursor || selection.$cursor.depth !== 1) return null;
+  if (!(selection instanceof TextSelection) || !selection.$cursor || selection.$cursor.depth !== 1)
+    return null;
   return { node: selection.$cursor.parent, pos: selection.$cursor.before(1), $cursor: selection.$cursor };
 }
 
@@ -48,7 +56,9 @@ function codeToBlock(state: EditorState, tr: Transaction, { node, pos }: BlockAt
 /** Turns the selected blocks into `kind`; when all are of that kind already, back into paragraphs. */
 export function setKind(kind: BlockKind, toggle = true): Command {
   return (state, dispatch) => {
-    const blocks = selectedBlocks(state).filter(({ node }) => node.type.name === "block" || node.type.name === "code");
+    const blocks = selectedBlocks(state).filter(
+      ({ node }) => node.type.name === "block" || node.type.name === "code",
+    );
     if (blocks.length === 0) return false;
     const all = blocks.every(({ node }) => node.type.name === "block" && readKind(node.attrs.kind) === kind);
     const next = all && toggle ? "paragraph" : kind;
@@ -91,7 +101,7 @@ function withDescendants(state: EditorState): BlockAt[] {
   let pos = last.pos + last.node.nodeSize;
   while (pos < state.doc.content.size) {
     const node = state.doc.nodeAt(pos);
-    if (!node || node.type.name !== "block" || readIndent(node.attrs.indent) <= depth) break;
+    if (node?.type.name !== "block" || readIndent(node.attrs.indent) <= depth) break;
     blocks.push({ node, pos });
     pos += node.nodeSize;
   }
@@ -163,7 +173,7 @@ export const beginPage: Command = (state, dispatch) => {
 
 const leaveEmptyList: Command = (state, dispatch) => {
   const block = cursorBlock(state);
-  if (!block || block.node.type.name !== "block" || block.node.content.size > 0) return false;
+  if (block?.node.type.name !== "block" || block.node.content.size > 0) return false;
   if (readIndent(block.node.attrs.indent) > 0) return indent(-1)(state, dispatch);
   if (readKind(block.node.attrs.kind) === "paragraph") return false;
   if (dispatch) {
@@ -177,7 +187,8 @@ const leaveEmptyList: Command = (state, dispatch) => {
 /** At the start of a block, Enter puts an empty one above: the block itself stays the block others are typing in. */
 const enterAtStart: Command = (state, dispatch) => {
   const block = cursorBlock(state);
-  if (!block || block.node.type.name !== "block" || block.$cursor.parentOffset > 0 || block.node.content.size === 0) return false;
+  if (block?.node.type.name !== "block" || block.$cursor.parentOffset > 0 || block.node.content.size === 0)
+    return false;
   const kind = readKind(block.node.attrs.kind);
   const node = paragraph(state, { kind: continues.has(kind) ? kind : null, indent: block.node.attrs.indent });
   if (!node) return false;
@@ -195,7 +206,10 @@ const splitBlock: Command = (state, dispatch) => {
     const kind = readKind(at.parent.attrs.kind);
     const type = state.schema.nodes.block;
     if (!type) return false;
-    const attrs = { kind: continues.has(kind) ? kind : null, indent: at.parent.attrs.indent as number | null };
+    const attrs = {
+      kind: continues.has(kind) ? kind : null,
+      indent: at.parent.attrs.indent as number | null,
+    };
     tr.split(at.pos, 1, [{ type, attrs }]);
     dispatch(tr.scrollIntoView());
   }
@@ -217,7 +231,8 @@ const enterInCode: Command = (state, dispatch) => {
     }
     return true;
   }
-  const indentation = /(?:^|\n)([ \t]*)[^\n]*$/.exec(block.node.textBetween(0, $cursor.parentOffset, "\n", "\n"))?.[1] ?? "";
+  const indentation =
+    /(?:^|\n)([ \t]*)[^\n]*$/.exec(block.node.textBetween(0, $cursor.parentOffset, "\n", "\n"))?.[1] ?? "";
   dispatch?.(state.tr.insertText(`\n${indentation}`).scrollIntoView());
   return true;
 };
@@ -303,11 +318,15 @@ const joinBackward =
       tr.delete(start, pos);
     } else if (node.content.size === 0) {
       tr.delete(pos, pos + node.nodeSize);
-      tr.setSelection(before.inlineContent ? TextSelection.create(tr.doc, pos - 1) : NodeSelection.create(tr.doc, start));
+      tr.setSelection(
+        before.inlineContent ? TextSelection.create(tr.doc, pos - 1) : NodeSelection.create(tr.doc, start),
+      );
     } else if (before.type.name === "block") {
       tr.join(pos);
     } else {
-      tr.setSelection(before.inlineContent ? TextSelection.create(tr.doc, pos - 1) : NodeSelection.create(tr.doc, start));
+      tr.setSelection(
+        before.inlineContent ? TextSelection.create(tr.doc, pos - 1) : NodeSelection.create(tr.doc, start),
+      );
     }
     dispatch(tr.scrollIntoView());
     return true;
@@ -327,43 +346,26 @@ export const deleteForward: Command = (state, dispatch) => {
     if (!after.inlineContent) tr.setSelection(NodeSelection.create(tr.doc, block.pos));
     else tr.setSelection(TextSelection.create(tr.doc, block.pos + 1));
   } else if (after.type === block.node.type && after.inlineContent) tr.join(end);
-  else tr.setSelection(after.inlineContent ? TextSelection.create(tr.doc, end + 1) : NodeSelection.create(tr.doc, end));
+  else
+    tr.setSelection(
+      after.inlineContent ? TextSelection.create(tr.doc, end + 1) : NodeSelection.create(tr.doc, end),
+    );
   dispatch(tr.scrollIntoView());
   return true;
 };
-
-/** Moves the selected blocks past their neighbour. */
-export function moveBlocks(step: 1 | -1): Command {
-  return (state, dispatch) => {
-    const blocks = selectedBlocks(state);
-    const [first] = blocks;
-    const last = blocks.at(-1);
-    if (!first || !last) return false;
-    const end = last.pos + last.node.nodeSize;
-    const neighbour = step === 1 ? state.doc.nodeAt(end) : state.doc.resolve(first.pos).nodeBefore;
-    if (!neighbour) return true;
-    if (dispatch) {
-      const { anchor, head } = state.selection;
-      // The neighbour is the one that is taken out and put in again: what moves keeps its identity, and with it
-      // the words that somebody else is typing into it.
-      const from = step === 1 ? end : first.pos - neighbour.nodeSize;
-      const tr = state.tr.delete(from, from + neighbour.nodeSize);
-      tr.insert(step === 1 ? first.pos : end - neighbour.nodeSize, neighbour);
-      const shift = step * neighbour.nodeSize;
-      if (state.selection instanceof NodeSelection) {
-        tr.setSelection(NodeSelection.create(tr.doc, state.selection.from + shift));
-      } else tr.setSelection(TextSelection.between(tr.doc.resolve(anchor + shift), tr.doc.resolve(head + shift)));
-      dispatch(tr.scrollIntoView());
-    }
-    return true;
-  };
-}
 
 export const duplicateBlocks: Command = (state, dispatch) => {
   const blocks = selectedBlocks(state);
   const last = blocks.at(-1);
   if (!last) return false;
-  dispatch?.(state.tr.insert(last.pos + last.node.nodeSize, blocks.map(({ node }) => node)).scrollIntoView());
+  dispatch?.(
+    state.tr
+      .insert(
+        last.pos + last.node.nodeSize,
+        blocks.map(({ node }) => node),
+      )
+      .scrollIntoView(),
+  );
   return true;
 };
 

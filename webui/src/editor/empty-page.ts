@@ -11,7 +11,8 @@ const begin = (view: EditorView): boolean => view.editable && beginPage(view.sta
 export function emptyPagePlugin(): Plugin {
   return new Plugin({
     props: {
-      attributes: (state): Record<string, string> => (state.doc.childCount === 0 ? { "data-empty": "true" } : {}),
+      attributes: (state): Record<string, string> =>
+        state.doc.childCount === 0 ? { "data-empty": "true" } : {},
       handleTextInput(view, _from, _to, text) {
         if (!begin(view)) return false;
         view.dispatch(view.state.tr.insertText(text));

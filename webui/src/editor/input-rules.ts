@@ -4,6 +4,7 @@ import type { Command, EditorState } from "@tiptap/pm/state";
 import { insertDivider, setCode, setKindOn } from "./blocks";
 import type { BlockKind } from "./kinds";
 import { readKind } from "./kinds";
+import { beginUndoStep } from "./undo-steps";
 
 interface Prefix {
   find: RegExp;
@@ -29,6 +30,7 @@ function onward(state: EditorState, command: Command): void {
 export const MarkdownPrefixes = Extension.create({
   name: "markdownPrefixes",
   addInputRules() {
+    const { editor } = this;
     return [
       ...prefixes.map(
         ({ find, kind }) =>
@@ -36,8 +38,10 @@ export const MarkdownPrefixes = Extension.create({
             find,
             handler({ state, range, match }) {
               const $from = state.doc.resolve(range.from);
-              if ($from.parent.type.name !== "block" || readKind($from.parent.attrs.kind) === kind) return null;
+              if ($from.parent.type.name !== "block" || readKind($from.parent.attrs.kind) === kind)
+                return null;
               const pos = $from.before(1);
+              beginUndoStep(editor.state);
               const tr = state.tr.delete(range.from, range.to);
               setKindOn(tr, pos, kind);
               if (kind === "todo" && /x/i.test(match[1] ?? "")) tr.setNodeAttribute(pos, "checked", true);
@@ -48,6 +52,7 @@ export const MarkdownPrefixes = Extension.create({
       new InputRule({
         find: /^```([\w+#.-]*)\s$/,
         handler({ state, range, match }) {
+          beginUndoStep(editor.state);
           state.tr.delete(range.from, range.to);
           onward(state, setCode(match[1] || null));
         },
@@ -55,6 +60,7 @@ export const MarkdownPrefixes = Extension.create({
       new InputRule({
         find: /^(?:---|\*\*\*|___)$/,
         handler({ state, range }) {
+          beginUndoStep(editor.state);
           state.tr.delete(range.from, range.to);
           onward(state, insertDivider);
         },

@@ -12,12 +12,13 @@ import {
   enterCommands,
   exitCode,
   hardBreak,
-  moveBlocks,
   setCode,
   setKind,
   tab,
   toggleCheckedHere,
 } from "./blocks";
+import { moveBlocks } from "./moving";
+import { undoable } from "./undo-steps";
 
 export function mark(name: string): Command {
   return (state, dispatch, view) => {
@@ -78,14 +79,14 @@ export const PageKeymap = Extension.create({
       "Mod-Shift-9": setKind("todo"),
       "Mod-Shift-.": setKind("quote"),
       "Mod-Enter": chainCommands(exitCode, toggleCheckedHere),
-      "Mod-d": duplicateBlocks,
+      "Mod-d": undoable(duplicateBlocks),
       "Mod-a": chainCommands(selectInCode, selectAll),
       "Alt-ArrowUp": moveBlocks(-1),
       "Alt-ArrowDown": moveBlocks(1),
       "Shift-Enter": hardBreak,
       Tab: tab(1),
       "Shift-Tab": tab(-1),
-      Enter: chainCommands(...enterCommands),
+      Enter: undoable(chainCommands(...enterCommands)),
       Backspace: backspace,
       "Mod-Backspace": backspace,
       "Shift-Backspace": backspace,

@@ -5,7 +5,9 @@ import { safeHref } from "./safe-href";
 
 function attributesOf(name: string, extras: Extras): Attributes {
   const names = [...(markAttributes[name] ?? []), ...(extras.marks.get(name) ?? [])];
-  return Object.fromEntries(names.map((key) => [key, { default: null, rendered: false, parseHTML: () => undefined }]));
+  return Object.fromEntries(
+    names.map((key) => [key, { default: null, rendered: false, parseHTML: () => undefined }]),
+  );
 }
 
 /** `excludes: ""` lets two marks of one name overlap; y-prosemirror then stores each under its own key. */
@@ -25,14 +27,14 @@ const simple: readonly Simple[] = [
     tag: "strong",
     from: ["strong", "b"],
     styles: ["font-weight=bold", "font-weight=700", "font-weight=600"],
-    typed: [/(?:^|\s)(\*\*(?!\s+\*\*)((?:[^*]+))\*\*(?!\s+\*\*))$/, /(?:^|\s)(__(?!\s+__)((?:[^_]+))__(?!\s+__))$/],
+    typed: [/(?:^|\s)(\*\*(?!\s)([^*]+)(?<!\s)\*\*)$/, /(?:^|\s)(__(?!\s)([^_]+)(?<!\s)__)$/],
   },
   {
     name: "italic",
     tag: "em",
     from: ["em", "i"],
     styles: ["font-style=italic"],
-    typed: [/(?:^|\s)(\*(?!\s+\*)((?:[^*]+))\*(?!\s+\*))$/, /(?:^|\s)(_(?!\s+_)((?:[^_]+))_(?!\s+_))$/],
+    typed: [/(?:^|\s)(\*(?!\s)([^*]+)(?<!\s)\*)$/, /(?:^|\s)(_(?!\s)([^_]+)(?<!\s)_)$/],
   },
   { name: "underline", tag: "u", from: ["u"], styles: ["text-decoration=underline"] },
   {
@@ -40,9 +42,9 @@ const simple: readonly Simple[] = [
     tag: "s",
     from: ["s", "del", "strike"],
     styles: ["text-decoration=line-through"],
-    typed: [/(?:^|\s)(~~(?!\s+~~)((?:[^~]+))~~(?!\s+~~))$/],
+    typed: [/(?:^|\s)(~~(?!\s)([^~]+)(?<!\s)~~)$/],
   },
-  { name: "code", tag: "code", from: ["code"], typed: [/(?:^|[^`])(`(?!\s+`)((?:[^`]+))`)(?!`)$/] },
+  { name: "code", tag: "code", from: ["code"], typed: [/(?:^|[^`])(`(?!\s)([^`]+)(?<!\s)`)(?!`)$/] },
 ];
 
 const simpleMarks = (extras: Extras): Mark[] =>
@@ -55,7 +57,9 @@ const simpleMarks = (extras: Extras): Mark[] =>
       parseHTML: () => [...from.map((source) => ({ tag: source })), ...styles.map((style) => ({ style }))],
       renderHTML: () => [tag, 0],
       addInputRules() {
-        return typed.map((find) => markInputRule({ find, type: this.type }));
+        // By the schema's own table: TipTap looks names up among the nodes first, and there is a node called "code".
+        const type = this.editor.schema.marks[name];
+        return type ? typed.map((find) => markInputRule({ find, type })) : [];
       },
     }),
   );
@@ -68,7 +72,7 @@ const highlight = (extras: Extras) =>
     parseHTML: () => [{ tag: "mark" }],
     renderHTML: () => ["mark", 0],
     addInputRules() {
-      return [markInputRule({ find: /(?:^|\s)(==(?!\s+==)((?:[^=]+))==(?!\s+==))$/, type: this.type })];
+      return [markInputRule({ find: /(?:^|\s)(==(?!\s)([^=]+)(?<!\s)==)$/, type: this.type })];
     },
   });
 
@@ -110,7 +114,9 @@ const link = (extras: Extras) =>
           handler({ state, range, match }) {
             const address = match[1] ?? "";
             const from = range.from + match[0].indexOf(address);
-            state.tr.addMark(from, from + address.length, type.create({ href: address })).insertText(" ", range.to);
+            state.tr
+              .addMark(from, from + address.length, type.create({ href: address }))
+              .insertText(" ", range.to);
           },
         }),
       ];

@@ -52,13 +52,20 @@ const headings: Readonly<Record<string, BlockKind>> = {
 };
 
 /** What foreign HTML means in the flat schema: nesting becomes indentation. */
-export function attributesFromHtml(element: HTMLElement): { kind: BlockKind | null; indent: number | null; checked: boolean | null } {
+export function attributesFromHtml(element: HTMLElement): {
+  kind: BlockKind | null;
+  indent: number | null;
+  checked: boolean | null;
+} {
   const item = element.closest("li");
   const heading = headings[element.tagName];
   if (item) {
     let depth = -1;
-    for (let up: Element | null = item; up; up = up.parentElement) if (/^(UL|OL)$/.test(up.tagName)) depth += 1;
-    const box = item.querySelector(":scope > input[type=checkbox], :scope > label > input[type=checkbox], :scope > p > input[type=checkbox]");
+    for (let up: Element | null = item; up; up = up.parentElement)
+      if (/^(UL|OL)$/.test(up.tagName)) depth += 1;
+    const box = item.querySelector(
+      ":scope > input[type=checkbox], :scope > label > input[type=checkbox], :scope > p > input[type=checkbox]",
+    );
     const kind = box ? "todo" : item.parentElement?.tagName === "OL" ? "ordered" : "bullet";
     const checked = box instanceof HTMLInputElement && (box.checked || box.hasAttribute("checked"));
     return { kind: heading ?? kind, indent: depth > 0 ? Math.min(8, depth) : null, checked: checked || null };
@@ -98,12 +105,18 @@ const block = (extras: Extras) =>
         {
           tag: "li",
           getAttrs: (element: HTMLElement) =>
-            /^(P|H[1-6])$/.test(element.firstElementChild?.tagName ?? "") ? false : attributesFromHtml(element),
+            /^(P|H[1-6])$/.test(element.firstElementChild?.tagName ?? "")
+              ? false
+              : attributesFromHtml(element),
         },
       ];
     },
     renderHTML({ node }) {
-      return blockToDom(readKind(node.attrs.kind), readIndent(node.attrs.indent), node.attrs.checked === true);
+      return blockToDom(
+        readKind(node.attrs.kind),
+        readIndent(node.attrs.indent),
+        node.attrs.checked === true,
+      );
     },
   });
 
@@ -205,7 +218,11 @@ const card = (label: string, detail: string): DOMOutputSpec => [
   ["span", detail],
 ];
 
-const inlineCard = (label: string): DOMOutputSpec => ["span", { class: "card-inline", contenteditable: "false" }, label];
+const inlineCard = (label: string): DOMOutputSpec => [
+  "span",
+  { class: "card-inline", contenteditable: "false" },
+  label,
+];
 
 const image = (extras: Extras) =>
   Node.create({
@@ -214,7 +231,8 @@ const image = (extras: Extras) =>
     atom: true,
     draggable: true,
     addAttributes: () => attributesOf("image", extras),
-    renderHTML: ({ node }) => card("Picture", text(node.attrs.alt) || "Kept as it is; shown by a later Sheaf"),
+    renderHTML: ({ node }) =>
+      card("Picture", text(node.attrs.alt) || "Kept as it is; shown by a later Sheaf"),
   });
 
 const embed = (extras: Extras) =>
@@ -263,7 +281,9 @@ function unknownNodes(extras: Extras): Node[] {
       marks: "_",
       addAttributes: () => attributesOf(name, extras),
       renderHTML: () =>
-        inline ? inlineCard(name) : card("Something newer", `“${name}” needs a newer Sheaf. It is kept as it is.`),
+        inline
+          ? inlineCard(name)
+          : card("Something newer", `“${name}” needs a newer Sheaf. It is kept as it is.`),
     }),
   );
 }

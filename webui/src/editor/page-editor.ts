@@ -7,25 +7,36 @@
  *  2. Mounting writes nothing.
  *  3. Undo takes back only what was done in this editor.
  */
-import { Editor, Extension, type Extensions } from "@tiptap/core";
+import { type Content, Editor, Extension, type Extensions } from "@tiptap/core";
 import { dropCursor } from "@tiptap/pm/dropcursor";
-import { type Command, NodeSelection, Selection, TextSelection } from "@tiptap/pm/state";
+import { type Command, NodeSelection, Plugin, Selection, TextSelection } from "@tiptap/pm/state";
+import { dropPoint } from "@tiptap/pm/transform";
 import type { EditorView } from "@tiptap/pm/view";
-import { yCursorPlugin, ySyncPlugin, ySyncPluginKey, yUndoPlugin } from "y-prosemirror";
+import { initProseMirrorDoc, yCursorPlugin, ySyncPlugin, ySyncPluginKey, yUndoPlugin } from "y-prosemirror";
 import type { Awareness } from "y-protocols/awareness";
 import type * as Y from "yjs";
 import { readPresenceUser } from "../model/presence";
 import { createStore, type ReadableStore, type Store } from "../model/store";
 import { emptyPagePlugin } from "./empty-page";
-import { copyExtras, type Extras, scan, scanTransaction, schema_version, schemaVersionOf, weight } from "./grammar";
+import {
+  copyExtras,
+  type Extras,
+  scan,
+  scanTransaction,
+  schema_version,
+  schemaVersionOf,
+  weight,
+} from "./grammar";
 import { MarkdownPrefixes } from "./input-rules";
 import { PageKeymap } from "./keymap";
 import { pageMarks } from "./marks";
+import { moveBlockTo } from "./moving";
 import { nameCode, pageNodes } from "./nodes";
 import { pasteMarkdown } from "./paste";
 import { safeHref } from "./safe-href";
 import { createSurface, handleAt, type Surface, surfacePlugin } from "./surface";
 import { todoPlugin } from "./todo";
+import { beginUndoStep } from "./undo-steps";
 
 export type PageMode =
   | { kind: "editing" }
@@ -41,6 +52,8 @@ export interface PageEditorOptions {
   onBarKey: () => void;
 }
 
+type BindingMapping = ReturnType<typeof initProseMirrorDoc>["mapping"];
+
 function cursorElement(user: unknown): HTMLElement {
   const { name, color } = readPresenceUser({ user }) ?? { name: "Somebody", color: "#6b6b6b" };
   const cursor = document.createElement("span");
@@ -53,17 +66,48 @@ function cursorElement(user: unknown): HTMLElement {
   return cursor;
 }
 
+/** A whole block dropped between blocks moves in the shared document; anything else is ProseMirror's. */
+function dropBlocks(): Plugin {
+  return new Plugin({
+    props: {
+      handleDrop(view, event, slice, moved) {
+        const { selection } = view.state;
+        if (!moved || !(selection instanceof NodeSelection) || selection.$from.depth > 0) return false;
+        const at = view.posAtCoords({ left: event.clientX, top: event.clientY });
+        const target = at ? dropPoint(view.state.doc, at.pos, slice) : null;
+        if (target === null) return false;
+        const pos = moveBlockTo(view.state, selection.from, target);
+        if (pos === null) return false;
+        if (view.state.doc.nodeAt(pos)) {
+          view.dispatch(view.state.tr.setSelection(NodeSelection.create(view.state.doc, pos)));
+        }
+        view.focus();
+        return true;
+      },
+    },
+  });
+}
+
 function selectionAttributes(user: unknown) {
   const { color } = readPresenceUser({ user }) ?? { color: "#6b6b6b" };
   return { class: "remote-selection", style: `--presence: ${color}` };
 }
 
 function collaboration(body: Y.XmlFragment, awareness: Awareness): Extension {
+  let mapping: BindingMapping | undefined;
   return Extension.create({
     name: "collaboration",
     priority: 1000,
+    /** The editor starts with the shared content instead of being emptied into it: one rendering, no stray selection. */
+    onBeforeCreate() {
+      nameCode(this.editor);
+      const initial = initProseMirrorDoc(body, this.editor.schema);
+      // A ProseMirror node is taken as it is; TipTap's type of `content` only does not say so.
+      this.editor.options.content = initial.doc as unknown as Content;
+      mapping = initial.mapping;
+    },
     addProseMirrorPlugins: () => [
-      ySyncPlugin(body),
+      ySyncPlugin(body, mapping ? { mapping } : {}),
       yCursorPlugin(awareness, {
         cursorBuilder: cursorElement,
         selectionBuilder: (user) => selectionAttributes(user),
@@ -134,7 +178,9 @@ export class PageEditor {
     if (!view) return;
     const { doc, tr } = view.state;
     if (doc.childCount > 0) {
-      view.dispatch(tr.setSelection(where === "start" ? Selection.atStart(doc) : Selection.atEnd(doc)).scrollIntoView());
+      view.dispatch(
+        tr.setSelection(where === "start" ? Selection.atStart(doc) : Selection.atEnd(doc)).scrollIntoView(),
+      );
     }
     view.focus();
   }
@@ -142,6 +188,7 @@ export class PageEditor {
   run(command: Command): boolean {
     const view = this.view;
     if (!view?.editable) return false;
+    beginUndoStep(view.state);
     const done = command(view.state, view.dispatch, view);
     view.focus();
     return done;
@@ -223,7 +270,7 @@ export class PageEditor {
     if (!this.#host || this.#mode.get().kind !== "editing") return;
     const { awareness, label, onLinkKey, onBarKey } = this.#options;
     const surface = this.surface;
-    const editor = new Editor({
+    this.#editor = new Editor({
       element: this.#host,
       editable: this.#editable,
       injectCSS: false,
@@ -239,11 +286,11 @@ export class PageEditor {
             emptyPagePlugin(),
             todoPlugin(),
             pasteMarkdown(),
+            dropBlocks(),
             dropCursor({ color: false, class: "drop-line", width: 2 }),
           ],
         }),
       ],
-      onBeforeCreate: ({ editor: created }) => nameCode(created),
       editorProps: {
         attributes: {
           class: "page-body",
@@ -254,12 +301,6 @@ export class PageEditor {
         },
       },
     });
-    this.#editor = editor;
-    // The binding's first rendering leaves the selection between blocks; put it where a cursor can be.
-    const { state } = editor.view;
-    if (state.doc.childCount > 0) {
-      editor.view.dispatch(state.tr.setSelection(Selection.atStart(state.doc)).setMeta("addToHistory", false));
-    }
   }
 
   #unmount(): void {

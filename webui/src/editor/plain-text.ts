@@ -14,7 +14,9 @@ export function plainTextOf(parent: Y.XmlFragment): string {
       if (child.nodeName === "hard_break") return "\n";
       if (child.nodeName === "divider") return "---\n";
       const words = plainTextOf(child);
-      return child.nodeName === "row" || child.parent === null || ["block", "code", "cell"].includes(child.nodeName)
+      return child.nodeName === "row" ||
+        child.parent === null ||
+        ["block", "code", "cell"].includes(child.nodeName)
         ? `${words}\n`
         : words;
     })

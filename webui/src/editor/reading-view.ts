@@ -16,7 +16,11 @@ const tags: Readonly<Record<string, string>> = {
   highlight: "mark",
 };
 
-function element(tag: string, attributes: Record<string, string>, children: (Node | string)[] = []): HTMLElement {
+function element(
+  tag: string,
+  attributes: Record<string, string>,
+  children: (Node | string)[] = [],
+): HTMLElement {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
   made.append(...children);
@@ -28,7 +32,8 @@ function wrap(node: Node, name: string, value: unknown): Node {
   if (tag) return element(tag, {}, [node as HTMLElement]);
   if (name === "link" && typeof value === "object" && value !== null && "href" in value) {
     const href = typeof value.href === "string" ? safeHref(value.href) : null;
-    if (href) return element("a", { href, rel: "noopener noreferrer", target: "_blank" }, [node as HTMLElement]);
+    if (href)
+      return element("a", { href, rel: "noopener noreferrer", target: "_blank" }, [node as HTMLElement]);
   }
   return node;
 }
@@ -61,10 +66,25 @@ function blockElement(block: Y.XmlElement): HTMLElement {
   };
   if (kind === "todo") {
     const checked = String((block.getAttribute("checked") as unknown) === true);
-    const box = element("span", { class: "check", role: "checkbox", "aria-checked": checked, "aria-disabled": "true" });
-    return element("div", { ...attributes, "data-checked": checked }, [box, element("p", {}, inline(block) as HTMLElement[])]);
+    const box = element("span", {
+      class: "check",
+      role: "checkbox",
+      "aria-checked": checked,
+      "aria-disabled": "true",
+    });
+    return element("div", { ...attributes, "data-checked": checked }, [
+      box,
+      element("p", {}, inline(block) as HTMLElement[]),
+    ]);
   }
-  const tag = kind === "h1" || kind === "h2" || kind === "h3" ? kind : kind === "quote" ? "blockquote" : kind === "callout" ? "div" : "p";
+  const tag =
+    kind === "h1" || kind === "h2" || kind === "h3"
+      ? kind
+      : kind === "quote"
+        ? "blockquote"
+        : kind === "callout"
+          ? "div"
+          : "p";
   return element(tag, attributes, inline(block) as HTMLElement[]);
 }
 

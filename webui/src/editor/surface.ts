@@ -10,6 +10,7 @@ import { createStore, type Store } from "../model/store";
 import { topBlock } from "./blocks";
 import { type BlockKind, readKind } from "./kinds";
 import { chooseSlashItem, type SlashItem, slashItems } from "./slash-items";
+import { undoable } from "./undo-steps";
 
 export interface Box {
   left: number;
@@ -113,7 +114,8 @@ const slashQuery = /(?:^|\s)\/([\p{L}\p{N} -]{0,24})$/u;
 /** The "/query" before the cursor. */
 function slashAt(state: EditorState): { query: string; from: number; to: number } | null {
   const { selection } = state;
-  if (!(selection instanceof TextSelection) || !selection.$cursor || selection.$cursor.depth !== 1) return null;
+  if (!(selection instanceof TextSelection) || !selection.$cursor || selection.$cursor.depth !== 1)
+    return null;
   const { $cursor } = selection;
   if ($cursor.parent.type.name !== "block") return null;
   const match = slashQuery.exec($cursor.parent.textBetween(0, $cursor.parentOffset, "\n", "\ufffc"));
@@ -173,7 +175,8 @@ export function surfacePlugin(store: Store<Surface>, hooks: SurfaceHooks): Plugi
       window.addEventListener("resize", follow);
       return {
         update: (updated, before) => {
-          if (updated.state.doc !== before.doc || !updated.state.selection.eq(before.selection)) refresh(updated);
+          if (updated.state.doc !== before.doc || !updated.state.selection.eq(before.selection))
+            refresh(updated);
         },
         destroy() {
           window.removeEventListener("scroll", follow, true);
@@ -189,7 +192,11 @@ export function surfacePlugin(store: Store<Surface>, hooks: SurfaceHooks): Plugi
       },
       handleKeyDown(view, event) {
         const { slash, bar } = store.get();
-        if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k" && !view.state.selection.empty) {
+        if (
+          (event.ctrlKey || event.metaKey) &&
+          event.key.toLowerCase() === "k" &&
+          !view.state.selection.empty
+        ) {
           event.preventDefault();
           event.stopPropagation();
           hooks.onLinkKey();
@@ -223,7 +230,9 @@ export function surfacePlugin(store: Store<Surface>, hooks: SurfaceHooks): Plugi
           case "Tab": {
             const item = slash.items[slash.index];
             setSlash(view, null);
-            return item ? chooseSlashItem(item, slash.from, slash.to)(view.state, view.dispatch) : false;
+            return item
+              ? undoable(chooseSlashItem(item, slash.from, slash.to))(view.state, view.dispatch)
+              : false;
           }
           default:
             return false;

@@ -11,7 +11,11 @@ export interface Visitor extends PresenceUser {
 }
 
 /** Announces this window's person to the others in the document. */
-export function useAnnounce(session: DocumentSession | null, userId: UserId | null, name: string | null): void {
+export function useAnnounce(
+  session: DocumentSession | null,
+  userId: UserId | null,
+  name: string | null,
+): void {
   useEffect(() => {
     if (!session || !userId || !name) return;
     session.awareness.setLocalStateField("user", presenceUser(userId, name));
@@ -31,7 +35,8 @@ export function useVisitors(session: DocumentSession | null): readonly Visitor[]
         if (user && key !== undefined && !found.has(key)) found.set(key, { ...user, clientId });
       }
       const next = [...found.values()];
-      const print = (list: readonly Visitor[]) => list.map((one) => `${one.clientId}${one.name}${one.color}`).join();
+      const print = (list: readonly Visitor[]) =>
+        list.map((one) => `${one.clientId}${one.name}${one.color}`).join();
       if (print(next) !== print(value)) value = next;
     };
     return {
@@ -105,7 +110,11 @@ export function useTextEditor(
     let wanted = true;
     void import("../editor/text-editor").then(({ createTextEditor }) => {
       if (!wanted) return;
-      made = createTextEditor(element, { doc: session.doc, awareness: session.awareness, ...initial.current });
+      made = createTextEditor(element, {
+        doc: session.doc,
+        awareness: session.awareness,
+        ...initial.current,
+      });
       setEditor(made);
     });
     return () => {
@@ -114,6 +123,8 @@ export function useTextEditor(
       made?.destroy();
     };
   }, [session, bindable]);
-  useEffect(() => editor?.setEditable(editable), [editor, editable]);
+  useEffect(() => {
+    editor?.setEditable(editable);
+  }, [editor, editable]);
   return { host, editor };
 }

@@ -51,7 +51,10 @@ export function createSessions(): SessionRegistry {
 }
 
 /** The session of a document; null without a document, and for the first frame after it changed. */
-export function useOptionalSession(sessions: SessionRegistry, documentId: DocumentId | null): DocumentSession | null {
+export function useOptionalSession(
+  sessions: SessionRegistry,
+  documentId: DocumentId | null,
+): DocumentSession | null {
   const [session, setSession] = useState<DocumentSession | null>(null);
   useEffect(() => {
     if (documentId === null) return;

@@ -3,17 +3,7 @@
  * lets `stores` and `api` stay strangers.
  */
 import type { DocumentId, SpaceId } from "./identifiers";
-import type {
-  Document,
-  DocumentType,
-  Invitation,
-  Join,
-  Member,
-  Peer,
-  Role,
-  Space,
-  Status,
-} from "./library";
+import type { Document, DocumentType, Invitation, Join, Member, Peer, Role, Space, Status } from "./library";
 
 /** Why a request did not give an answer. */
 export type ApiFailure =

@@ -86,7 +86,9 @@ function whoHasIt(people: Holders): string[] {
     parts.push(capital(`${listNames(people.have)} ${people.have.length === 1 ? "has" : "have"} it`));
   }
   if (people.receiving.length > 0) {
-    parts.push(capital(`${listNames(people.receiving)} ${people.receiving.length === 1 ? "is" : "are"} getting it`));
+    parts.push(
+      capital(`${listNames(people.receiving)} ${people.receiving.length === 1 ? "is" : "are"} getting it`),
+    );
   }
   if (people.waiting.length === 1 && people.waiting[0] !== undefined) {
     parts.push(capital(`${people.waiting[0]} will get it when back`));

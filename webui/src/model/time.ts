@@ -14,7 +14,7 @@ export function relativeTime(iso: string, now: number): string {
   const seconds = (then - now) / 1_000;
   const format = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
   for (const [unit, size] of units) {
-    if (Math.abs(seconds) >= size) return format.format(Math.trunc(seconds / size), unit);
+    if (Math.abs(seconds) >= size) return format.format(Math.round(seconds / size), unit);
   }
   return "just now";
 }

@@ -75,7 +75,11 @@ interface Location {
   index: number;
 }
 
-export function locate(nodes: readonly TreeNode[], id: DocumentId, parent: TreeNode | null = null): Location | null {
+export function locate(
+  nodes: readonly TreeNode[],
+  id: DocumentId,
+  parent: TreeNode | null = null,
+): Location | null {
   for (const [index, node] of nodes.entries()) {
     if (node.document.document_id === id) return { node, parent, siblings: nodes, index };
     const below = locate(node.children, id, node);

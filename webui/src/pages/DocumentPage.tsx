@@ -61,7 +61,8 @@ function OpenDocument({ document, session }: { document: Document; session: Docu
   const readOnly = state.readOnly || space?.role === "reader" || document.trashed;
   const editable = !readOnly && state.link.kind !== "stopped";
   const focusBody = useRef<() => void>(() => undefined);
-  const waiting = !state.bindable && state.localLoaded && (link === "unreachable" || state.link.kind === "offline");
+  const waiting =
+    !state.bindable && state.localLoaded && (link === "unreachable" || state.link.kind === "offline");
   return (
     <article className={`paper paper-${document.type}`} aria-label={titleOf(document)}>
       <StateBanner document={document} session={session} state={state} />
@@ -69,9 +70,21 @@ function OpenDocument({ document, session }: { document: Document; session: Docu
       {waiting ? (
         <NeverSeen />
       ) : document.type === "page" ? (
-        <Page document={document} session={session} bindable={state.bindable} editable={editable} focusBody={focusBody} />
+        <Page
+          document={document}
+          session={session}
+          bindable={state.bindable}
+          editable={editable}
+          focusBody={focusBody}
+        />
       ) : (
-        <Text document={document} session={session} bindable={state.bindable} editable={editable} focusBody={focusBody} />
+        <Text
+          document={document}
+          session={session}
+          bindable={state.bindable}
+          editable={editable}
+          focusBody={focusBody}
+        />
       )}
     </article>
   );
@@ -120,7 +133,9 @@ function StateBanner({ document, session, state }: StateBannerProps) {
   const actions = useActions();
   const { copied, copy } = useCopy();
   const text = () =>
-    document.type === "page" ? plainTextOf(session.doc.getXmlFragment("body")) : session.doc.getText("text").toString();
+    document.type === "page"
+      ? plainTextOf(session.doc.getXmlFragment("body"))
+      : session.doc.getText("text").toString();
   const copyButton = (
     <Button onClick={() => void copy(text())}>{copied === null ? "Copy its text" : "Copied"}</Button>
   );
@@ -138,10 +153,14 @@ function StateBanner({ document, session, state }: StateBannerProps) {
           <Banner title="This page is gone from the laptop." icon={<FileX2 size={18} />}>
             <p>
               It was deleted for good, or you are no longer in its space.{" "}
-              {state.pending ? "Some of your words were not saved before that: " : ""}Copy what you want to keep.
+              {state.pending ? "Some of your words were not saved before that: " : ""}Copy what you want to
+              keep.
             </p>
             {copyButton}
-            <Button look="danger" onClick={() => void forget(() => navigation.go({ page: "space", spaceId: document.space_id }))}>
+            <Button
+              look="danger"
+              onClick={() => void forget(() => navigation.go({ page: "space", spaceId: document.space_id }))}
+            >
               Remove it from this browser
             </Button>
           </Banner>
@@ -159,8 +178,8 @@ function StateBanner({ document, session, state }: StateBannerProps) {
         return (
           <Banner title="A change was not accepted." icon={<FileX2 size={18} />}>
             <p>
-              This page and the one on the laptop no longer fit together. Copy your text first; then take the page as
-              it is on the laptop.
+              This page and the one on the laptop no longer fit together. Copy your text first; then take the
+              page as it is on the laptop.
             </p>
             {copyButton}
             <Button look="danger" onClick={() => void forget(() => location.reload())}>
@@ -202,8 +221,8 @@ function NeverSeen() {
   return (
     <EmptyState icon={<PlugZap size={30} />} title="Waiting for Sheaf">
       <p>
-        This page has not been opened in this browser before, so it is only on the laptop's disk. It appears as soon as
-        Sheaf runs again: <code>sheaf up</code>
+        This page has not been opened in this browser before, so it is only on the laptop's disk. It appears
+        as soon as Sheaf runs again: <code>sheaf up</code>
       </p>
     </EmptyState>
   );

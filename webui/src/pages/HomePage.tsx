@@ -49,8 +49,8 @@ export function HomePage() {
       }
     >
       <p>
-        A space holds pages and the people who share them. What you write goes from laptop to laptop, sealed, and is kept
-        on each. There is no server in between.
+        A space holds pages and the people who share them. What you write goes from laptop to laptop, sealed,
+        and is kept on each. There is no server in between.
       </p>
     </EmptyState>
   );

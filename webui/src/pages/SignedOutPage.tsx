@@ -13,8 +13,8 @@ export function SignedOutPage() {
       <Logo />
       <h1>This browser is signed out</h1>
       <p>
-        Sheaf opens only for you, with a link that works once. Run this in a terminal on this laptop, and the editor
-        opens signed in:
+        Sheaf opens only for you, with a link that works once. Run this in a terminal on this laptop, and the
+        editor opens signed in:
       </p>
       <div className="command-line">
         <code>{command}</code>
@@ -23,7 +23,9 @@ export function SignedOutPage() {
           {copied ? "Copied" : "Copy"}
         </Button>
       </div>
-      <p className="muted">Anything you typed and that was not saved yet is kept in this browser until then.</p>
+      <p className="muted">
+        Anything you typed and that was not saved yet is kept in this browser until then.
+      </p>
     </main>
   );
 }

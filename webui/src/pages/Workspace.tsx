@@ -40,7 +40,13 @@ export function Workspace() {
   useEffect(() => {
     const onKey = (event: KeyboardEvent) => {
       const mod = event.ctrlKey || event.metaKey;
-      if (mod && !event.altKey && !event.shiftKey && event.key.toLowerCase() === "k" && !event.defaultPrevented) {
+      if (
+        mod &&
+        !event.altKey &&
+        !event.shiftKey &&
+        event.key.toLowerCase() === "k" &&
+        !event.defaultPrevented
+      ) {
         event.preventDefault();
         const { overlay } = app.overlays;
         if (overlay.get().kind === "palette") app.overlays.close();
@@ -53,7 +59,9 @@ export function Workspace() {
   }, [app]);
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: a new address starts at the top of its page
-  useEffect(() => main.current?.scrollTo(0, 0), [route]);
+  useEffect(() => {
+    main.current?.scrollTo(0, 0);
+  }, [route]);
 
   if (link === "signed_out") return <SignedOutPage />;
   return (

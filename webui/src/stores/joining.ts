@@ -28,7 +28,8 @@ export function createJoining(api: SheafApi): JoiningStore {
     if (timer) clearTimeout(timer);
     timer = null;
     // Events carry the progress; the question once a second covers a stream that is just reconnecting.
-    if (join.state !== "done" && join.state !== "failed") timer = setTimeout(() => void poll(join.join_id), poll_ms);
+    if (join.state !== "done" && join.state !== "failed")
+      timer = setTimeout(() => void poll(join.join_id), poll_ms);
   }
 
   async function poll(joinId: string): Promise<void> {

@@ -29,7 +29,12 @@ export interface LibraryStore extends ReadableStore<Library> {
   createSpace(name: string): Promise<Space>;
   renameSpace(spaceId: SpaceId, name: string): Promise<void>;
   leaveSpace(spaceId: SpaceId): Promise<void>;
-  createDocument(spaceId: SpaceId, type: DocumentType, parent: DocumentId | null, title?: string): Promise<Document>;
+  createDocument(
+    spaceId: SpaceId,
+    type: DocumentType,
+    parent: DocumentId | null,
+    title?: string,
+  ): Promise<Document>;
   setTitle(documentId: DocumentId, title: string): Promise<void>;
   move(documentId: DocumentId, place: Place): Promise<void>;
   setTrashed(documentId: DocumentId, trashed: boolean): Promise<void>;
@@ -68,7 +73,9 @@ export function createLibrary(api: SheafApi, cache: Cache): LibraryStore {
   };
 
   const edit = (documentId: DocumentId, fields: Partial<Document>) => (documents: Document[]) =>
-    documents.map((document) => (document.document_id === documentId ? { ...document, ...fields } : document));
+    documents.map((document) =>
+      document.document_id === documentId ? { ...document, ...fields } : document,
+    );
 
   async function refreshDocuments(spaceId: SpaceId): Promise<void> {
     const documents = await api.documents(spaceId);

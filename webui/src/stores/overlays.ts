@@ -52,7 +52,9 @@ export function createOverlays(): Overlays {
     dismiss,
     notify(text, { tone = "plain", action } = {}) {
       const id = next++;
-      notices.update((all) => [...all, { id, tone, text, ...(action ? { action } : {}) }].slice(-notices_max));
+      notices.update((all) =>
+        [...all, { id, tone, text, ...(action ? { action } : {}) }].slice(-notices_max),
+      );
       setTimeout(() => dismiss(id), notice_ms);
     },
   };

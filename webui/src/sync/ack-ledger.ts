@@ -22,7 +22,8 @@ export interface AckLedger {
 
 export const emptyLedger: AckLedger = { sent: 0, acknowledged: 0, lastEdit: 0, unsent: false };
 
-export const hasPending = (ledger: AckLedger): boolean => ledger.unsent || ledger.lastEdit > ledger.acknowledged;
+export const hasPending = (ledger: AckLedger): boolean =>
+  ledger.unsent || ledger.lastEdit > ledger.acknowledged;
 
 export const opened = (ledger: AckLedger): AckLedger => ({ ...emptyLedger, unsent: hasPending(ledger) });
 

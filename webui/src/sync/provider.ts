@@ -5,8 +5,8 @@
  * know of IndexedDB, editors or screens. Reconnects for ever, with jitter, unless the daemon says to stop.
  */
 import {
-  applyAwarenessUpdate,
   type Awareness,
+  applyAwarenessUpdate,
   encodeAwarenessUpdate,
   removeAwarenessStates,
 } from "y-protocols/awareness";
@@ -14,7 +14,15 @@ import * as Y from "yjs";
 import * as ledger from "./ack-ledger";
 import { retryDelayMs } from "./backoff";
 import { type StopReason, verdictOf } from "./closing";
-import { awarenessFrame, queryAwarenessFrame, readFrame, syncFrame, syncStep1, syncStep2, syncUpdate } from "./frames";
+import {
+  awarenessFrame,
+  queryAwarenessFrame,
+  readFrame,
+  syncFrame,
+  syncStep1,
+  syncStep2,
+  syncUpdate,
+} from "./frames";
 
 /** The part of WebSocket that is used; tests pass their own. */
 export interface Socket {
@@ -181,15 +189,15 @@ export class SyncProvider {
   /** Everything the daemon lacks, edits made while it was away included. */
   #answer(stateVector: Uint8Array): void {
     if (this.#readOnly) return;
-    this.#send(syncFrame(syncStep2, Y.encodeStateAsUpdate(this.#options.doc, stateVector)));
     this.#ledger = ledger.stateSent(this.#ledger);
+    this.#send(syncFrame(syncStep2, Y.encodeStateAsUpdate(this.#options.doc, stateVector)));
   }
 
   #onUpdate = (update: Uint8Array, origin: unknown): void => {
     if (origin === this || this.#options.isForeign(origin) || this.#readOnly) return;
     if (this.#isOpen()) {
-      this.#send(syncFrame(syncUpdate, update));
       this.#ledger = ledger.updateSent(this.#ledger);
+      this.#send(syncFrame(syncUpdate, update));
     } else {
       this.#ledger = ledger.editKept(this.#ledger);
     }
@@ -240,7 +248,9 @@ export class SyncProvider {
     if (!this.#isOpen() || now - this.#heardAt < silent_ms) return;
     if (this.#probedAt < this.#heardAt) {
       this.#probedAt = now;
-      this.#send(awarenessFrame(encodeAwarenessUpdate(this.#options.awareness, [this.#options.doc.clientID])));
+      this.#send(
+        awarenessFrame(encodeAwarenessUpdate(this.#options.awareness, [this.#options.doc.clientID])),
+      );
       this.#send(queryAwarenessFrame());
     } else if (now - this.#probedAt > probe_ms && this.#socket) {
       this.#onClose(this.#socket, 1006);

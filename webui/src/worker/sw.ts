@@ -28,7 +28,9 @@ async function dropOldAssets(): Promise<void> {
   const current = new Set([...shell, ...assets]);
   const requests = await cache.keys();
   await Promise.all(
-    requests.filter((request) => !current.has(new URL(request.url).pathname)).map((request) => cache.delete(request)),
+    requests
+      .filter((request) => !current.has(new URL(request.url).pathname))
+      .map((request) => cache.delete(request)),
   );
 }
 
