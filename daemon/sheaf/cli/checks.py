@@ -232,4 +232,5 @@ def _editor(_session: Session) -> Iterator[Finding]:
     if (bundle / "index.html").is_file():
         yield Finding("editor", Verdict.OK, "the web editor is built")
     else:
-        yield Finding("editor", Verdict.WARNING, f"there is no web editor in {bundle}", "Run `make run` in the source tree, or install the wheel.")
+        advice = "Run `make run` in the source tree, or install the wheel."
+        yield Finding("editor", Verdict.WARNING, f"there is no web editor in {bundle}", advice)
