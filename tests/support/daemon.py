@@ -1,7 +1,8 @@
 """Real daemons as child processes, and a small client of their local door.
 
-A `Daemon` is started with `sheaf up` in a data directory of its own, on a free port; tests
-talk to it as scripts do: over HTTP with the token it wrote, and over `/sync` WebSockets.
+A `Daemon` is started with `sheaf up` in a data directory of its own, on a free port (which it
+keeps when it is started again, as an installed one does); tests talk to it as scripts do: over
+HTTP with the token it wrote, and over `/sync` WebSockets. It may live in a network namespace.
 """
 
 from __future__ import annotations
@@ -11,20 +12,28 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pycrdt
+
+from tests.support.tab import Tab, open_tab
 
 START_DEADLINE_S = 30.0
 
 
 class Daemon:
-    """One running (or stopped) daemon. `prefix` runs it elsewhere, e.g. `ip netns exec a`."""
+    """One running (or stopped) daemon.
+
+    `prefix` runs it elsewhere, e.g. `ip netns exec a`; sockets to it are made inside `enter()`.
+    """
 
     def __init__(
         self,
@@ -34,13 +43,19 @@ class Daemon:
         prefix: Sequence[str] = (),
         environment: dict[str, str] | None = None,
         port: int = 0,
+        enter: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
     ) -> None:
         self.data_dir = data_dir
         self.arguments = tuple(arguments)
         self.prefix = tuple(prefix)
         self.environment = environment or {}
         self.port = port
+        self.enter = enter
         self.process: subprocess.Popen[bytes] | None = None
+        self.started_after_s = 0.0
+        """From the last spawn to the first answer of its API."""
+        self._spawned_at = 0.0
+        self._client: httpx.Client | None = None
         self.log_path = data_dir.parent / f"{data_dir.name}.log"
 
     # ------------------------------------------------------------------ process
@@ -70,33 +85,62 @@ class Daemon:
             "json",
             *self.arguments,
         ]
+        self._forget_client()
+        self._spawned_at = time.monotonic()
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=os.environ | self.environment
             )
 
     def wait_ready(self) -> None:
-        """Wait until `daemon.json` names the port and `/healthz` answers through the client."""
+        """Wait until `daemon.json` names the port and the API answers there."""
+        code = self.ready_or_ended()
+        if code is not None:
+            raise AssertionError(f"the daemon ended with {code}:\n{self.log()}")
+
+    def ready_or_ended(self) -> int | None:
+        """Wait until it serves (None) or has ended (its exit code)."""
+        assert self.process is not None
         deadline = time.monotonic() + START_DEADLINE_S
-        info_path = self.data_dir / "daemon.json"
         while time.monotonic() < deadline:
-            assert self.process is not None
             if self.process.poll() is not None:
-                raise AssertionError(f"the daemon ended with {self.process.returncode}:\n{self.log()}")
-            with contextlib.suppress(OSError, ValueError, KeyError):
-                self.port = int(json.loads(info_path.read_text())["port"])
-                return
-            time.sleep(0.01)
+                return self.process.returncode
+            if self._announced() == self.process.pid:
+                self.get("/spaces")
+                self.started_after_s = time.monotonic() - self._spawned_at
+                return None
+            time.sleep(0.005)
         raise AssertionError(f"the daemon did not become ready:\n{self.log()}")
+
+    def _announced(self) -> int | None:
+        """Whose `daemon.json` is there; takes the port from it."""
+        try:
+            info = json.loads((self.data_dir / "daemon.json").read_text())
+            self.port = int(info["port"])
+            return int(info["pid"])
+        except (OSError, ValueError, KeyError):
+            return None
 
     def kill(self) -> None:
         """kill -9."""
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
+        self._forget_client()
+
+    def pause(self) -> None:
+        """SIGSTOP: still there, but silent."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """SIGCONT."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
 
     def stop(self, timeout_s: float = 10.0) -> int:
         """SIGTERM and wait; returns the exit code."""
+        self._forget_client()
         if self.process is None:
             return 0
         if self.process.poll() is None:
@@ -127,21 +171,48 @@ class Daemon:
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}"}
 
-    def client(self, **options: Any) -> httpx.Client:
-        """An HTTP client of this daemon's API (not across namespaces)."""
-        return httpx.Client(base_url=self.url + "/api/v1", headers=self.headers, timeout=30, **options)
+    def client(self) -> httpx.Client:
+        """An HTTP client of this daemon's API. It is kept until the daemon ends: do not close it."""
+        if self._client is None:
+            self._client = httpx.Client(
+                base_url=self.url + "/api/v1", headers=self.headers, timeout=30, trust_env=False, verify=False
+            )
+        return self._client
+
+    def _forget_client(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """One request to the API, from wherever the daemon lives."""
+        with self.enter():
+            return self.client().request(method, path, **options)
 
     def get(self, path: str) -> Any:
-        with self.client() as client:
-            response = client.get(path)
-            assert response.status_code == 200, response.text
-            return response.json()
+        response = self.request("GET", path)
+        assert response.status_code == 200, response.text
+        return response.json()
 
     def post(self, path: str, body: dict[str, Any], status: int = 201) -> Any:
-        with self.client() as client:
-            response = client.post(path, json=body)
-            assert response.status_code == status, response.text
-            return response.json() if response.content else None
+        response = self.request("POST", path, json=body)
+        assert response.status_code == status, response.text
+        return response.json() if response.content else None
+
+    def socket(self) -> socket.socket:
+        """A TCP connection to the local door."""
+        with self.enter():
+            return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+
+    @contextlib.asynccontextmanager
+    async def tab(
+        self, document_id: str, *, doc: pycrdt.Doc[pycrdt.Text] | None = None
+    ) -> AsyncIterator[Tab]:
+        """Open a document as an editor tab does."""
+        connection = self.socket()
+        connection.setblocking(False)
+        async with open_tab(self.url, self.token, document_id, doc=doc, sock=connection) as tab:
+            yield tab
 
     def cli(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
         """Run a `sheaf` command against this daemon; returns its standard output."""
@@ -175,7 +246,7 @@ def wait_until(
         if condition():
             return
         time.sleep(0.02)
-    raise AssertionError(f"{what} did not come true within {timeout_s} s")
+    raise AssertionError(f"within {timeout_s} s it did not come true: {what}")
 
 
 async def eventually(

@@ -6,6 +6,7 @@ computers; nothing outside is touched. By default there is no default route and 
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import os
 import shutil
@@ -17,6 +18,8 @@ from typing import IO, Any
 
 _numbers = itertools.count()
 _COMMAND_S_MAX = 10
+_CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)  # os.setns came with Python 3.12
 
 
 def is_possible() -> bool:
@@ -35,6 +38,16 @@ class Computer:
     def command(self, argv: Sequence[str]) -> list[str]:
         """`argv`, as it must be called from outside to run in here."""
         return ["ip", "netns", "exec", self.name, *argv]
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Sockets that this thread makes (and processes it starts) meanwhile belong in here."""
+        with open("/proc/thread-self/ns/net") as before, open(f"/run/netns/{self.name}") as inside:
+            _enter(inside.fileno())
+            try:
+                yield
+            finally:
+                _enter(before.fileno())
 
     def run(self, *argv: str, timeout_s: float = _COMMAND_S_MAX) -> str:
         """Run to the end and return what it printed; fails on a non-zero exit."""
@@ -153,6 +166,11 @@ def _destroy(computer: Computer) -> None:
             if pipe is not None:
                 pipe.close()
     _ip("netns", "del", computer.name, is_checked=False)
+
+
+def _enter(descriptor: int) -> None:
+    if _libc.setns(descriptor, _CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "setns")
 
 
 def _ip(*argv: str, is_checked: bool = True) -> None:

@@ -7,11 +7,13 @@ and understands the daemon's acknowledgement (message 101).
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pycrdt
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 SYNC, AWARENESS, AUTH, ACK = 0, 1, 2, 101
 STEP1, STEP2, UPDATE = 0, 1, 2
@@ -44,13 +46,17 @@ def sync_frame(kind: int, payload: bytes) -> bytes:
 class Tab:
     """One open document. `doc` is a real Y.Doc; edits made in `edit` are sent at once."""
 
-    def __init__(self, socket: ClientConnection, doc: pycrdt.Doc) -> None:
+    def __init__(self, socket: ClientConnection, doc: pycrdt.Doc[pycrdt.Text]) -> None:
         self.socket = socket
         self.doc = doc
         self.sent = 0
         self.acked = 0
         self.is_synced = False
         self.on_update: Callable[[bytes], None] | None = None
+        self.is_closed = False
+        self.acks: Callable[[int], None] | None = None
+        """Called with the count of durable frames whenever the daemon says it."""
+        self._failure: BaseException | None = None
         self._changed = asyncio.Event()
         self._pending: list[bytes] = []
         self._text = doc.get("text", type=pycrdt.Text)
@@ -89,11 +95,28 @@ class Tab:
         await self.edit(lambda shared: shared.insert(len(shared), text))
 
     async def run(self) -> None:
-        """Receive until the socket closes."""
-        async for message in self.socket:
-            assert isinstance(message, bytes)
-            await self._received(message)
+        """Receive until the socket closes; whoever waits in `until` is told."""
+        try:
+            async for message in self.socket:
+                assert isinstance(message, bytes)
+                await self._received(message)
+                self._changed.set()
+        except ConnectionClosed:
+            pass
+        except Exception as failure:  # noqa: BLE001  # raised where somebody waits for this tab
+            self._failure = failure
+        finally:
+            self.is_closed = True
             self._changed.set()
+
+    @property
+    def close_code(self) -> int | None:
+        """The code the daemon closed with, once it has."""
+        return self.socket.close_code
+
+    def forget(self) -> None:
+        """The connection is over; the document may be opened again by another Tab."""
+        self.doc.unobserve(self._subscription)
 
     async def _received(self, message: bytes) -> None:
         kind, pos = read_uvar(message, 0)
@@ -116,13 +139,32 @@ class Tab:
                     self.on_update(payload)
         elif kind == ACK:
             self.acked, pos = read_uvar(message, pos)
+            if self.acks is not None:
+                self.acks(self.acked)
 
     async def until(self, condition: Callable[[], bool], *, timeout_s: float = 15.0) -> None:
-        """Wait until something received makes `condition` true."""
+        """Wait until something received makes `condition` true.
+
+        Raises:
+            TimeoutError: it did not.
+            ConnectionError: the daemon closed the connection first.
+        """
         async with asyncio.timeout(timeout_s):
             while not condition():
+                if self._failure is not None:
+                    raise self._failure
+                if self.is_closed:
+                    raise ConnectionError(f"the daemon closed with {self.close_code}")
                 self._changed.clear()
                 await self._changed.wait()
+
+    async def closed(self, timeout_s: float = 15.0) -> int | None:
+        """Wait until the daemon has closed the connection; returns its close code."""
+        async with asyncio.timeout(timeout_s):
+            while not self.is_closed:
+                self._changed.clear()
+                await self._changed.wait()
+        return self.close_code
 
     async def saved(self, timeout_s: float = 15.0) -> None:
         await self.until(lambda: self.is_saved, timeout_s=timeout_s)
@@ -130,9 +172,25 @@ class Tab:
 
 @asynccontextmanager
 async def open_tab(
-    url: str, token: str, document_id: str, *, doc: pycrdt.Doc | None = None
+    url: str,
+    token: str,
+    document_id: str,
+    *,
+    doc: pycrdt.Doc[pycrdt.Text] | None = None,
+    sock: socket.socket | None = None,
 ) -> AsyncIterator[Tab]:
-    """Open a document as a tab does; synced on entry. `url` is the daemon's http URL."""
+    """Open a document as a tab does; synced on entry.
+
+    Args:
+        url: the daemon's http URL.
+        token: a bearer token.
+        document_id: what to open.
+        doc: goes on with a document that an earlier tab held; None begins an empty one.
+        sock: already connected (for a daemon in another network namespace).
+
+    Raises:
+        ConnectionError, OSError, WebSocketException: the daemon is not there or said no.
+    """
     address = url.replace("http://", "ws://") + f"/sync/{document_id}"
     async with connect(
         address,
@@ -140,13 +198,15 @@ async def open_tab(
         max_size=64 * 1024 * 1024,
         compression=None,
         proxy=None,
-    ) as socket:
-        tab = Tab(socket, doc if doc is not None else pycrdt.Doc())
-        async with asyncio.TaskGroup() as group:
-            runner = group.create_task(tab.run())
-            await socket.send(sync_frame(STEP1, tab.doc.get_state()))
+        sock=sock,
+    ) as websocket:
+        tab = Tab(websocket, doc if doc is not None else pycrdt.Doc())
+        runner = asyncio.ensure_future(tab.run())
+        try:
+            await websocket.send(sync_frame(STEP1, tab.doc.get_state()))
             await tab.until(lambda: tab.is_synced)
-            try:
-                yield tab
-            finally:
-                runner.cancel()
+            yield tab
+        finally:
+            runner.cancel()
+            await asyncio.gather(runner, return_exceptions=True)
+            tab.forget()
