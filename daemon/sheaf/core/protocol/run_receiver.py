@@ -23,8 +23,9 @@ from sheaf.core.space.run import Run
 from sheaf.core.wire.frames import Stream
 
 ACK_BYTES: Final = 256 * KIB
-ACK_AFTER_S: Final = 0.25
-"""PROTOCOL asks for at most 1 s; sooner lets people see soon that the other has it."""
+ACK_AFTER_S: Final = 0.1
+"""PROTOCOL asks for at most 1 s. Sooner than `run_sender.FORWARD_AFTER_S`, so that in a mesh the
+others learn that we have an envelope before they send it to us a second time."""
 WANT_AGAIN_S: Final = 2.0
 WANTS_MAX: Final = 6
 WANTED_LOGS_MAX: Final = 1024
@@ -113,7 +114,7 @@ class RunReceiver:
             self._lane.emit(PeerHas(self._lane.space_id, raised))
 
     def wake(self, now: Seconds, *, may_send: bool) -> None:
-        """Send the ACK that is due, ask again for holes; to a non-member nothing (it stays noted)."""
+        """Send the ACK that is due, ask again for holes; without `may_send` all stays noted."""
         if not may_send:
             self._ack_due = None
             for hole in self._holes.values():
@@ -122,6 +123,11 @@ class RunReceiver:
         if self._ack_due is not None and now >= self._ack_due:
             self._flush_ack()
         self._ask_again(now)
+
+    def resume(self) -> None:
+        """Content flows (again): what was noted meanwhile is due."""
+        if self._dirty:
+            self._ack_due = 0.0
 
     def next_wake(self) -> Seconds | None:
         """When `wake` has something to do."""

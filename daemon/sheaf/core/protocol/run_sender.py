@@ -11,6 +11,9 @@ Invariants:
 2. Memory per peer is constant: no envelope is queued without credit; a slow peer's logs fall behind
    and are read again later.
 3. At most one read per space is outstanding.
+4. Logs of other devices are not pushed at once but fall behind after `FORWARD_AFTER_S`, unless the peer
+   shows meanwhile that it has them: in a mesh its author has most likely sent them itself, and
+   without the pause everybody would send everything to everybody (decision 0027).
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ CATCH_UP_QUEUE_BYTES: Final = 256 * KIB
 """Above this, nothing more is read (all spaces of the session together)."""
 LIVE_QUEUE_BYTES: Final = 64 * KIB
 LIVE_RUN_BYTES_MAX: Final = 300 * KIB
+FORWARD_AFTER_S: Final = 0.2
 REWINDS_PER_S: Final = 4.0
 REWINDS_BURST: Final = 64.0
 
@@ -48,6 +52,8 @@ class RunSender:
         self._behind: dict[LogId, None] = {}
         self._in_flight: dict[LogId, int] = {}
         self._reading: tuple[LogId, int] | None = None
+        self._own_logs: dict[LogId, bool] = {}
+        self._deferred: dict[LogId, tuple[Seconds, int]] = {}
         self.is_done = False
         """DONE was sent: the peer has been sent all that we had when we met."""
         self._rewinds = REWINDS_BURST
@@ -86,12 +92,15 @@ class RunSender:
 
     # ------------------------------------------------------------------ live
 
-    def committed(self, run: Run, *, may_send: bool) -> bool:
+    def committed(self, run: Run, now: Seconds, *, may_send: bool) -> bool:
         """New durable envelopes: push them, or let the log fall behind. True when pushed."""
         log_id, end = run.log_id, run.next_seq
         start = self._next(log_id)
         is_level = start >= run.first_seq and log_id not in self._behind
         if start >= end:
+            return False
+        if is_level and not self._is_own(log_id):
+            self._deferred.setdefault(log_id, (now + FORWARD_AFTER_S, end))
             return False
         if not (may_send and is_level and self._is_free(log_id)):
             self._note(log_id)
@@ -104,6 +113,28 @@ class RunSender:
         self._cursor[log_id] = end
         self._lane.send(Stream.LIVE, RunOf(self._lane.handle, self._with_genesis(part)))
         return True
+
+    def wake(self, now: Seconds) -> None:
+        """Forward what nobody else has brought to the peer."""
+        for log_id, (due, end) in list(self._deferred.items()):
+            if now < due:
+                continue
+            del self._deferred[log_id]
+            durable = self._ledger.durable.get(log_id, 0)
+            if end <= self._next(log_id) < durable:
+                self._deferred[log_id] = (now + FORWARD_AFTER_S, durable)
+            else:
+                self._note(log_id)
+
+    def next_wake(self) -> Seconds | None:
+        """When `wake` has something to do."""
+        return min((due for due, _ in self._deferred.values()), default=None)
+
+    def _is_own(self, log_id: LogId) -> bool:
+        is_own = self._own_logs.get(log_id)
+        if is_own is None:
+            is_own = self._own_logs[log_id] = self._lane.is_own_log(log_id)
+        return is_own
 
     def _is_free(self, log_id: LogId) -> bool:
         is_being_read = self._reading is not None and self._reading[0] == log_id
@@ -182,6 +213,8 @@ class RunSender:
         return max(1, self._cursor.get(log_id, 1))
 
     def _note(self, log_id: LogId) -> None:
+        if log_id in self._deferred:
+            return
         if self._ledger.durable.get(log_id, 0) > self._next(log_id):
             self._behind.setdefault(log_id)
         else:

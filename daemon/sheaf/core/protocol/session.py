@@ -480,6 +480,7 @@ class Session:
         lane = Lane(
             view=view,
             space_id=space_id,
+            own=self._device.device_id,
             peer=self._peer.device,
             handle=self._next_handle,
             mux=self._mux,

@@ -53,6 +53,7 @@ class Lane:
 
     view: SpaceView
     space_id: SpaceId
+    own: DeviceId
     peer: DeviceId
     handle: int
     mux: Mux
@@ -75,6 +76,13 @@ class Lane:
             slot=None if slot is None else (self.handle, slot),
             marker=marker,
         )
+
+    def is_own_log(self, log_id: LogId) -> bool:
+        """Whether this device opened the log: its genesis holds our certificate, so our device id.
+
+        Only a hint for the timing of pushes; who could forge it gains nothing.
+        """
+        return bytes(self.own) in self.view.genesis_of(log_id)
 
     def is_waiting(self, slot: Hashable) -> bool:
         """Whether a message in this slot is still unsent."""

@@ -121,7 +121,7 @@ class SpaceSync:
             want,
             now,
             is_live=self.phase is Phase.LIVE,
-            may_send=self._control.is_peer_member,
+            may_send=self.phase in _FLOWING,
         )
         self._versions.changed(now)
         self._update_phase()
@@ -136,8 +136,8 @@ class SpaceSync:
             self._ledger.raise_durable(ends_of(run))
             if not self._versions.is_sent:
                 continue
-            is_pushed = self.sender.committed(run, may_send=self.may_send)
-            if not is_pushed and self._ledger.peer.get(run.log_id, 0) >= ends_of(run)[run.log_id]:
+            if not self.sender.committed(run, now, may_send=self.may_send):
+                # The peer learns by an ACK what it cannot infer from our sending it.
                 self._receiver.acknowledge(ends_of(run), now)
         self._versions.changed(now)
 
@@ -163,15 +163,16 @@ class SpaceSync:
     def wake(self, now: Seconds) -> None:
         """Timers."""
         self._control.wake(now)
-        self._receiver.wake(now, may_send=self._control.is_peer_member)
+        self._receiver.wake(now, may_send=self.phase in _FLOWING)
         self._versions.wake(now)
+        self.sender.wake(now)
         for message in self._eph_out.due(now):
             if self.may_send:
                 self._send_eph(message)
 
     def next_wake(self) -> Seconds | None:
         """The earliest timer."""
-        parts = (self._control, self._receiver, self._versions, self._eph_out)
+        parts = (self._control, self._receiver, self._versions, self.sender, self._eph_out)
         return min((due for part in parts if (due := part.next_wake()) is not None), default=None)
 
     def owns(self, arrival: Arrival) -> bool:
@@ -279,6 +280,7 @@ class SpaceSync:
             # Shells tell commits only while content flows; look once at what happened before.
             self._ledger.raise_durable(self.lane.view.durable_version())
             self.sender.survey()
+            self._receiver.resume()
         self.phase = phase
         self.lane.emit(SpacePhase(self.lane.space_id, phase))
 

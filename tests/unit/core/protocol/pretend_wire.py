@@ -58,6 +58,7 @@ class MemorySpace:
     ops: dict[OpId, bytes] = field(default_factory=dict)
     logs: dict[LogId, list[bytes]] = field(default_factory=dict)
     agreed: dict[DeviceId, Mapping[LogId, int]] = field(default_factory=dict)
+    genesis: dict[LogId, bytes] = field(default_factory=dict)
 
     def add_op(self, raw: bytes) -> bool:
         if op_id_of(raw) in self.ops:
@@ -67,7 +68,8 @@ class MemorySpace:
         self.ops[op_id_of(raw)] = raw
         return True
 
-    def write(self, log_id: LogId, *envelopes: bytes) -> Run:
+    def write(self, log_id: LogId, *envelopes: bytes, author: bytes = b"somebody") -> Run:
+        self.genesis.setdefault(log_id, b"genesis " + log_id + author)
         log = self.logs.setdefault(log_id, [])
         first = len(log) + 1
         log.extend(envelopes)
@@ -75,8 +77,10 @@ class MemorySpace:
 
     def ingest(self, run: Run) -> list[tuple[LogId, int]]:
         """Store what continues the log; returns what to ask for again."""
-        if run.first_seq == 1 and run.genesis != b"genesis " + run.log_id:
-            raise Unsound("a log without its genesis")
+        if run.first_seq == 1:
+            if run.genesis is None or not run.genesis.startswith(b"genesis " + run.log_id):
+                raise Unsound("a log without its genesis")
+            self.genesis.setdefault(run.log_id, run.genesis)
         have = len(self.logs.get(run.log_id, [])) + 1
         if run.first_seq > have:
             return [(run.log_id, have)]
@@ -112,7 +116,7 @@ class MemorySpace:
         return self.key
 
     def genesis_of(self, log_id: LogId) -> bytes:
-        return b"genesis " + log_id
+        return self.genesis[log_id]
 
     def agreed_version(self, device_id: DeviceId) -> Mapping[LogId, int] | None:
         return self.agreed.get(device_id)
@@ -239,7 +243,7 @@ class Side:
 
     def write(self, name: str, *envelopes: bytes, now: float, space_id: SpaceId = SPACE) -> None:
         """A local edit, durable, offered to the peer."""
-        run = self.spaces[space_id].write(log_named(name), *envelopes)
+        run = self.spaces[space_id].write(log_named(name), *envelopes, author=self.person.device_id)
         self.perform(self.session.committed(space_id, [run], now), now)
 
     # facts

@@ -206,12 +206,30 @@ def test_nothing_is_acknowledged_before_it_is_durable() -> None:
     assert alice.seen(fx.PeerHas)[-1].version == {log_named("a"): 2}
 
 
+def forward(side: Side, wire: Wire, name: str, envelope: bytes) -> None:
+    """Something from a third device became durable here."""
+    run = side.spaces[SPACE].write(log_named(name), envelope, author=CAROL.device_id)
+    side.perform(side.session.committed(SPACE, [run], wire.now), wire.now)
+
+
 def test_an_envelope_from_a_third_device_is_passed_on_but_not_sent_back() -> None:
     wire, alice, bob = live_pair()
-    bob.write("carol's", b"via bob", now=wire.now)
+    forward(bob, wire, "carol's", b"via bob")
     wire.run(1)
     assert alice.spaces[SPACE].logs[log_named("carol's")] == [b"via bob"]
     assert bob.seen(fx.StoreRun) == []
+
+
+def test_in_a_mesh_nobody_sends_what_the_author_sent_already() -> None:
+    wire, alice, bob = live_pair()
+    for number in range(20):
+        forward(alice, wire, "carol's", b"%d" % number)
+        wire.run(0.03)
+        forward(bob, wire, "carol's", b"%d" % number)
+        wire.run(0.05)
+    wire.run(2)
+    assert alice.spaces[SPACE].logs == bob.spaces[SPACE].logs
+    assert alice.seen(fx.StoreRun) == bob.seen(fx.StoreRun) == []
 
 
 def test_a_slow_receiver_bounds_what_is_under_way_and_live_edits_fall_behind() -> None:
