@@ -28,6 +28,7 @@ from sheaf.core.space.run import Run
 from sheaf.core.space.space import IngestResult, OpsResult
 from sheaf.node.driver import WakeTimer
 from sheaf.node.space_host import SpaceHost
+from sheaf.node.traffic import Traffic
 from sheaf.ports import Channel, ChannelReceiver, Clock, Store
 
 READS_WAITING_MAX: Final = 1024
@@ -74,8 +75,10 @@ class PeerLink:
         clock: Clock,
         transcript: bytes,
         is_offerer: bool,
+        all_traffic: Traffic,
     ) -> None:
         self.channel = channel
+        self.traffic = Traffic(of_all=all_traffic)
         self.session = session
         self.transcript = transcript
         self.is_offerer = is_offerer
@@ -138,6 +141,7 @@ class PeerLink:
     def frame_received(self, frame: bytes) -> None:
         """A frame from the peer."""
         if not self.is_closed:
+            self.traffic.received(len(frame))
             self.perform(self.session.receive(frame, self._clock.now()))
 
     def writable(self) -> None:
@@ -162,6 +166,7 @@ class PeerLink:
                 break
             for frame in frames:
                 self.channel.send(frame)
+                self.traffic.sent(len(frame))
         if not self.is_closed:
             self._timer.arm(self.session.next_wake())
 
@@ -227,6 +232,7 @@ class PeerLink:
         match effect:
             case fx.Authenticated():
                 self.certificate = effect.certificate
+                self.traffic.restart()
                 self._owner.link_authenticated(self)
                 self._ask()
             case fx.StoreOps():
@@ -278,11 +284,23 @@ class PeerLink:
         if host is not None and self.wants(effect.space_id):
             host.add_listener(self)
             if effect.phase is Phase.LIVE:
+                self._log_in_step(effect.space_id)
                 for doc_id, data in host.documents.local_presence():
                     self.send_presence(effect.space_id, doc_id, data)
         elif host is not None and effect.phase in (Phase.IDLE, Phase.NOT_MEMBER):
             host.remove_listener(self)
         self._owner.link_changed(self)
+
+    def _log_in_step(self, space_id: SpaceId) -> None:
+        """What it took since the handshake, all spaces together."""
+        logger.info(
+            "in step",
+            device=self.device_id.short if self.device_id is not None else None,
+            space=space_id.short,
+            sent_bytes=self.traffic.sent_bytes,
+            received_bytes=self.traffic.received_bytes,
+            turns=self.traffic.turns,
+        )
 
     def _presence(self, effect: fx.Ephemeral) -> None:
         host = self._owner.host(effect.space_id)

@@ -29,6 +29,7 @@ from sheaf.node.library import Library
 from sheaf.node.peer_link import PeerLink
 from sheaf.node.peer_views import peer_view
 from sheaf.node.space_host import SpaceHost
+from sheaf.node.traffic import Traffic
 from sheaf.node.views import PeerView
 from sheaf.ports import Clock, Store
 from sheaf.task_set import TaskSet
@@ -71,6 +72,7 @@ class PeerLinks:
         self._last_seen: dict[DeviceId, int] = {}
         self.joins: Joins | None = None
         self.connections_made = 0
+        self.traffic = Traffic()
 
     def close(self) -> None:
         """Say goodbye to everybody."""
@@ -111,6 +113,7 @@ class PeerLinks:
             session=session,
             transcript=connection.transcript,
             is_offerer=connection.is_offerer,
+            all_traffic=self.traffic,
             owner=self,
             store=self._store,
             clock=self._clock,

@@ -342,5 +342,7 @@ class PeerManager:
         return {
             "peers_connected": float(len(self.links.online_devices())),
             "connections_made": float(self.links.connections_made),
+            "peer_bytes_sent_total": float(self.links.traffic.sent_bytes),
+            "peer_bytes_received_total": float(self.links.traffic.received_bytes),
             **self._counts,
         }
