@@ -65,6 +65,8 @@ class Library:
         self._runs: dict[SpaceId, TaskSet] = {}
         self._places: dict[DocId, SpaceId] = {}
         self._pending_ids = itertools.count(1)
+        self._failed: set[SpaceId] = set()
+        """Spaces that are closed until the disk works again; they are here all the same."""
         self.failure: str | None = None
 
     # ------------------------------------------------------------------ life
@@ -148,6 +150,7 @@ class Library:
         self.failure = str(failure)
         logger.error("storage failed; the space is closed until it works again", error=str(failure))
         self._events.publish("storage_changed", state="failed", detail=str(failure))
+        self._failed.add(space_id)
         self._hosts.pop(space_id, None)
         self._trees.pop(space_id, None)
         runner = self._runs.pop(space_id, None)
@@ -164,6 +167,7 @@ class Library:
                 await self._open(space_id)
             except StorageFailure:
                 continue
+            self._failed.discard(space_id)
             self.failure = None
             self._events.publish("storage_changed", state="ok", detail=None)
             logger.info("storage works again")
@@ -179,8 +183,10 @@ class Library:
         return tuple(self._hosts.values())
 
     def host(self, space_id: SpaceId) -> SpaceHost:
-        """One space. Raises NotFound."""
+        """One space. Raises NotFound, or StorageFailure while it waits for the disk."""
         host = self._hosts.get(space_id)
+        if host is None and space_id in self._failed:
+            raise StorageFailure(self.failure or "The disk refused; what was saved is safe.")
         if host is None:
             raise NotFound("there is no such space on this device")
         return host
@@ -195,13 +201,15 @@ class Library:
         return self._trees[space_id]
 
     def place(self, doc_id: DocId) -> tuple[SpaceHost, DocumentTree]:
-        """Where a document is. Raises NotFound."""
+        """Where a document is. Raises NotFound, or StorageFailure while a space that may hold it waits."""
         known = self._places.get(doc_id)
         candidates = [known] if known is not None and known in self._trees else list(self._trees)
         for space_id in candidates:
             if self._trees[space_id].has(doc_id):
                 self._places[doc_id] = space_id  # a second space that names the same id changes nothing
                 return self._hosts[space_id], self._trees[space_id]
+        if self._failed:
+            raise StorageFailure(self.failure or "The disk refused; what was saved is safe.")
         raise NotFound("there is no such document on this device")
 
     def summary(self, space_id: SpaceId) -> SpaceSummary:
