@@ -1,0 +1,92 @@
+"""Run measurements: `python -m tests.bench [names…] [--json FILE] [--quick]`.
+
+Exit code 0 when everything could be measured, whether or not the aims are met.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import platform
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tests.bench import keystroke, processes
+from tests.bench.report import Report
+from tests.support.repository import ROOT
+
+Part = Callable[..., Coroutine[Any, Any, None]]
+PARTS: dict[str, Part] = {keystroke.PART: keystroke.measure}
+QUIET_LOAD = 1.5
+SECONDS_MAX = 360.0
+
+
+def main() -> int:
+    """Parse, measure, print; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="make bench")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(PARTS)} [all]")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    parser.add_argument("--quick", action="store_true", help="few rounds: to see that it works")
+    options = parser.parse_args()
+    unknown = set(options.names) - set(PARTS)
+    if unknown:
+        parser.error(f"there is no {', '.join(sorted(unknown))}; choose from {', '.join(PARTS)}")
+    scratch = ROOT / ".bench" / str(os.getpid())
+    scratch.mkdir(parents=True)
+    report = Report()
+    try:
+        _machine(report, scratch)
+        for name in options.names or PARTS:
+            _run(name, report, scratch, is_quick=options.quick)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    print(f"\n{report.table()}\n")
+    if max(report.facts["load"]) > QUIET_LOAD:
+        print(f"NOISY: the load was {report.facts['load']}; figures from a busy machine say little.")
+    for name, failure in report.failures.items():
+        print(f"NOT MEASURED: {name}: {failure}")
+    if options.json is not None:
+        report.write(options.json)
+    return 1 if report.failures else 0
+
+
+def _machine(report: Report, scratch: Path) -> None:
+    report.facts |= {
+        "at": datetime.now(UTC).isoformat(timespec="minutes"),
+        "machine": f"{os.cpu_count()} × {platform.machine()}, {platform.system()}",
+        "python": platform.python_version(),
+        "load": [round(processes.load(), 2)],
+        "fdatasync_ms": round(processes.fdatasync_ms(scratch), 3),
+    }
+    print(
+        f"{report.facts['machine']}, Python {report.facts['python']}, load {report.facts['load'][0]}, "
+        f"fdatasync of 4 KiB p50 {report.facts['fdatasync_ms']} ms\n"
+    )
+
+
+def _run(name: str, report: Report, scratch: Path, *, is_quick: bool) -> None:
+    print(f"{name}:", flush=True)
+    begin = time.monotonic()
+    try:
+        asyncio.run(_bounded(PARTS[name](report, scratch, is_quick=is_quick)))
+    except Exception as error:  # noqa: BLE001  # the other parts are measured all the same
+        traceback.print_exc()
+        report.failures[name] = f"{type(error).__name__}: {error}"
+    report.facts["load"].append(round(processes.load(), 2))
+    print(f"  ({time.monotonic() - begin:.0f} s)\n", flush=True)
+
+
+async def _bounded(work: Coroutine[Any, Any, None]) -> None:
+    async with asyncio.timeout(SECONDS_MAX):
+        await work
+
+
+if __name__ == "__main__":
+    sys.exit(main())
