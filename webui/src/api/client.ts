@@ -1,7 +1,9 @@
 /** The daemon's HTTP API (INTERFACES, HTTP). Knows addresses and problems; nothing of stores or screens. */
 import type { DocumentId, SpaceId } from "../model/identifiers";
 import { ApiError, type SheafApi } from "../model/ports";
-import type { Schema } from "./schema";
+import type { components } from "./schema";
+
+type Schema<Name extends keyof components["schemas"]> = components["schemas"][Name];
 
 const request_timeout_ms = 15_000;
 

@@ -36,5 +36,3 @@ export interface components {
     Problem: { type: string; title: string; status: number; detail?: string | null };
   };
 }
-
-export type Schema<Name extends keyof components["schemas"]> = components["schemas"][Name];

@@ -1,3 +1,4 @@
+import type { CSSProperties } from "react";
 import { initials, presenceColour } from "../model/presence";
 
 interface AvatarProps {
@@ -13,7 +14,7 @@ export function Avatar({ name, id, color, dim = false, small = false }: AvatarPr
   return (
     <span
       className={`avatar ${dim ? "avatar-dim" : ""} ${small ? "avatar-small" : ""}`}
-      style={{ backgroundColor: color ?? presenceColour(id ?? name) }}
+      style={{ "--presence": color ?? presenceColour(id ?? name) } as CSSProperties}
       title={name}
       aria-hidden="true"
     >

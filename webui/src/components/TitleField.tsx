@@ -49,29 +49,31 @@ export function TitleField({ document, readOnly, onLeave }: TitleFieldProps) {
   };
 
   return (
-    <textarea
-      ref={field}
-      className="doc-title"
-      data-testid="doc-title"
-      aria-label="Title"
-      placeholder={untitled}
-      rows={1}
-      spellCheck
-      maxLength={500}
-      readOnly={readOnly}
-      value={draft ?? document.title}
-      onChange={(event) => {
-        const title = event.target.value.replace(/\n/g, " ");
-        setDraft(title);
-        unsent.current = title;
-        if (timer.current) clearTimeout(timer.current);
-        timer.current = setTimeout(() => send.current(), pause_ms);
-      }}
-      onBlur={() => {
-        send.current();
-        setDraft(null);
-      }}
-      onKeyDown={onKeyDown}
-    />
+    <h1 className="title-line">
+      <textarea
+        ref={field}
+        className="doc-title"
+        data-testid="doc-title"
+        aria-label="Title"
+        placeholder={untitled}
+        rows={1}
+        spellCheck
+        maxLength={500}
+        readOnly={readOnly}
+        value={draft ?? document.title}
+        onChange={(event) => {
+          const title = event.target.value.replace(/\n/g, " ");
+          setDraft(title);
+          unsent.current = title;
+          if (timer.current) clearTimeout(timer.current);
+          timer.current = setTimeout(() => send.current(), pause_ms);
+        }}
+        onBlur={() => {
+          send.current();
+          setDraft(null);
+        }}
+        onKeyDown={onKeyDown}
+      />
+    </h1>
   );
 }

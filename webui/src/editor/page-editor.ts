@@ -294,6 +294,7 @@ export class PageEditor {
       editorProps: {
         attributes: {
           class: "page-body",
+          role: "textbox",
           "data-testid": "page-editor",
           "aria-label": label,
           "aria-multiline": "true",

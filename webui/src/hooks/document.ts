@@ -3,8 +3,10 @@ import { type RefObject, useEffect, useMemo, useRef, useState, useSyncExternalSt
 import type { PageEditor } from "../editor/page-editor";
 import type { TextEditor } from "../editor/text-editor";
 import type { UserId } from "../model/identifiers";
+import { ApiError } from "../model/ports";
 import { type PresenceUser, presenceUser, readPresenceUser } from "../model/presence";
 import type { DocumentSession } from "../sync/session";
+import { useApp } from "./app";
 
 export interface Visitor extends PresenceUser {
   clientId: number;
@@ -20,6 +22,23 @@ export function useAnnounce(
     if (!session || !userId || !name) return;
     session.awareness.setLocalStateField("user", presenceUser(userId, name));
   }, [session, userId, name]);
+}
+
+/** A line that was closed for want of a session: ask the daemon, whose answer decides what the window shows. */
+export function useSignedOutCheck(session: DocumentSession | null): void {
+  const { library, daemon } = useApp();
+  useEffect(() => {
+    if (!session) return;
+    const check = () => {
+      const { link } = session.state.get();
+      if (link.kind !== "stopped" || link.reason !== "signed_out") return;
+      library.refreshStatus().catch((error: unknown) => {
+        if (error instanceof ApiError && error.failure.kind === "signed_out") daemon.set("signed_out");
+      });
+    };
+    check();
+    return session.state.subscribe(check);
+  }, [session, library, daemon]);
 }
 
 /** The others in the document, one entry per person. */

@@ -72,9 +72,9 @@ export function savingWords(state: SaveState, people: Holders): SavingWords {
     case "saving":
       return { short: "Saving", long: "Saving…" };
     case "unsaved":
-      return { short: "Not saved yet", long: "Kept in this browser until Sheaf is back on this laptop" };
+      return { short: "Not saved yet", long: "Not saved yet · kept in this browser until Sheaf is back" };
     case "offline":
-      return { short: "Sheaf is stopped", long: "Sheaf is not running on this laptop. You can keep writing" };
+      return { short: "Sheaf is stopped", long: "Sheaf is not running on this laptop" };
     case "saved":
       return { short: "Saved", long: ["Saved on this laptop", ...whoHasIt(people)].join(" · ") };
   }

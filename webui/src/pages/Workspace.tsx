@@ -17,7 +17,7 @@ import {
 } from "../components/SpaceDialogs";
 import { TopBar } from "../components/TopBar";
 import { useApp } from "../hooks/app";
-import { useAnnounce } from "../hooks/document";
+import { useAnnounce, useSignedOutCheck } from "../hooks/document";
 import { useOptionalSession } from "../hooks/sessions";
 import { useStore } from "../hooks/store";
 import { DocumentPage } from "./DocumentPage";
@@ -35,6 +35,7 @@ export function Workspace() {
   const documentId = route.page === "document" ? route.documentId : null;
   const session = useOptionalSession(app.sessions, documentId);
   const main = useRef<HTMLElement | null>(null);
+  useSignedOutCheck(session);
   useAnnounce(session, status?.user_id ?? null, status?.user_name ?? null);
 
   useEffect(() => {

@@ -104,9 +104,13 @@ export class SyncProvider {
     this.#connect();
   }
 
-  /** Try at once instead of waiting for the pause to end: the browser woke up, or the daemon was heard elsewhere. */
+  /**
+   * Try at once instead of waiting for the pause to end: the browser woke up, the daemon was heard elsewhere, or
+   * the person has signed in again.
+   */
   nudge(): void {
-    if (this.#closed || this.#link.kind !== "offline") return;
+    const signedOut = this.#link.kind === "stopped" && this.#link.reason === "signed_out";
+    if (this.#closed || (this.#link.kind !== "offline" && !signedOut)) return;
     this.#attempt = 0;
     this.#connect();
   }
@@ -135,7 +139,7 @@ export class SyncProvider {
     };
     socket.onerror = () => undefined;
     socket.onclose = (event) => this.#onClose(socket, event.code);
-    if (this.#link.kind !== "offline") this.#link = { kind: "connecting" };
+    if (this.#link.kind === "stopped") this.#link = { kind: "connecting" };
     this.#changed();
   }
 

@@ -130,6 +130,19 @@ describe("the line to the daemon", () => {
     one.provider.destroy();
   });
 
+  it("comes back when asked to after the person has signed in again", async () => {
+    const daemon = new PretendDaemon();
+    const one = tab(daemon);
+    await settle();
+    daemon.stop(4401);
+    one.text.insert(0, "meanwhile");
+    one.provider.nudge();
+    await settle();
+    expect(one.provider.state).toMatchObject({ link: { kind: "online" }, pending: false });
+    expect(serverText(daemon)).toBe("meanwhile");
+    one.provider.destroy();
+  });
+
   it("sends nothing as a reader, and claims nothing pending", async () => {
     const daemon = new PretendDaemon();
     daemon.readOnly = true;
