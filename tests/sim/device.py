@@ -27,6 +27,7 @@ from tests.sim.clockwork import Clockwork
 from tests.sim.disk import Batch, Disk
 from tests.sim.documents import Documents
 from tests.sim.network import Channel, Network
+from tests.support.repeatable_boxes import repeatable_sealer
 
 
 class Watcher(Protocol):
@@ -169,6 +170,7 @@ class Device:
         self.network = network
         self.chance = chance
         self.watcher = watcher
+        self.sealer = repeatable_sealer(chance)
         self.user = UserKeys(chance.randbytes(32))
         self.keys = DeviceKeys(chance.randbytes(32), chance.randbytes(32))
         self.device_id = self.keys.device_id
@@ -181,7 +183,7 @@ class Device:
         self.starts = 0
         self._make_documents = make_documents
         self._links: dict[DeviceId, Link] = {}
-        self._all_links: set[Link] = set()
+        self._all_links: dict[Link, None] = {}
 
     # ------------------------------------------------------------------ life
 
@@ -269,7 +271,7 @@ class Device:
             if self.is_alive and life == self.starts and self.space.current_epoch() is not None:
                 for certificate in self._unboxed():
                     now_ms = int(self.clockwork.now * 1000)
-                    self.act(*authoring.keyboxes(self.space, self.keys, certificate, now_ms))
+                    self.act(*authoring.keyboxes(self.space, self.keys, certificate, now_ms, self.sealer))
 
         if self._unboxed():
             self.clockwork.after(self.chance.uniform(0.5, 4.0), box)
@@ -439,7 +441,7 @@ class Device:
             self.network.offer(self.device_id, caller)
 
     def _begin(self, link: Link) -> None:
-        self._all_links.add(link)
+        self._all_links[link] = None
         link.start()
 
     def authenticated(self, link: Link) -> None:
@@ -453,7 +455,7 @@ class Device:
         self._dial(self.dialer.connected(link.peer, self.clockwork.now))
 
     def link_over(self, link: Link) -> None:
-        self._all_links.discard(link)
+        self._all_links.pop(link, None)
         if self._links.get(link.peer) is link:
             del self._links[link.peer]
             self._dial(self.dialer.closed(link.peer, self.clockwork.now))

@@ -1,11 +1,11 @@
 """A whole simulation: devices, trouble, healing, and the oracle.
 
-Everything follows from the seed, HPKE boxes excepted: they draw from the system's generator, so
-op ids differ between two runs of one seed while the schedule stays the same.
+Everything follows from the seed: two runs of one seed are equal byte for byte (`World.trace`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -99,7 +99,7 @@ class World:
         owner = self.devices[0]
         owner.start()
         new = authoring.create_space(
-            owner.user, owner.keys, owner.certificate, "Simulated", 1, self.chance.randbytes
+            owner.user, owner.keys, owner.certificate, "Simulated", 1, self.chance.randbytes, owner.sealer
         )
         owner.adopt(new.space_id, new.ops, {new.epoch_id: new.secret})
         early = len(self.devices) - min(self.trouble.late_joiners, len(self.devices) - 2)
@@ -125,7 +125,7 @@ class World:
                     now_ms=now_ms,
                 )
             )
-        owner.act(*authoring.keyboxes(owner.space, owner.keys, device.certificate, now_ms))
+        owner.act(*authoring.keyboxes(owner.space, owner.keys, device.certificate, now_ms, owner.sealer))
         ops = [op.raw for op in owner.space.control.topological()]
 
         def arrive() -> None:
@@ -205,7 +205,9 @@ class World:
             entropy = self.chance.randbytes
             device.act(authoring.prefs(device.space, device.keys, now_ms=now_ms, entropy=entropy, name=name))
         else:
-            raw, epoch_id, secret = authoring.epoch(device.space, device.keys, now_ms, self.chance.randbytes)
+            raw, epoch_id, secret = authoring.epoch(
+                device.space, device.keys, now_ms, self.chance.randbytes, device.sealer
+            )
             device.act(raw, secret=(epoch_id, secret))
 
     def _heal(self) -> None:
@@ -222,6 +224,16 @@ class World:
             device.look_around()
 
     # ------------------------------------------------------------------ the oracle
+
+    def trace(self) -> str:
+        """Stands for everything that happened: time, bytes sent, and what each disk holds."""
+        digest = hashlib.sha256()
+        for device in self.devices:
+            digest.update(b"".join(device.disk.ops))
+            for (log_id, seq), row in device.disk.rows.items():
+                digest.update(log_id + seq.to_bytes(8, "big") + row.raw)
+        sent = sum(channel.sent_bytes for channel in self.network.channels)
+        return f"{self.clockwork.now:.6f} {sent} {digest.hexdigest()[:16]}"
 
     def is_level(self) -> bool:
         """Whether every device has what every other has and all sessions are live."""
