@@ -20,6 +20,7 @@ from sheaf.core.space import authoring
 from sheaf.core.space.control_dag import ControlDag
 from sheaf.core.space.control_op import decode_op
 from sheaf.core.space.log_writer import LogWriter
+from sheaf.core.space.membership import EpochInfo
 from sheaf.core.space.op_bodies import BOX_HINT_BYTES
 from sheaf.core.space.run import IngestedEnvelope, IngestResult, Run
 from sheaf.core.space.space import Space
@@ -268,7 +269,7 @@ class Device:
         life = self.starts
 
         def box() -> None:
-            if self.is_alive and life == self.starts and self.space.current_epoch() is not None:
+            if self.is_alive and life == self.starts:
                 for certificate in self._unboxed():
                     now_ms = int(self.clockwork.now * 1000)
                     self.act(*authoring.keyboxes(self.space, self.keys, certificate, now_ms, self.sealer))
@@ -276,11 +277,19 @@ class Device:
         if self._unboxed():
             self.clockwork.after(self.chance.uniform(0.5, 4.0), box)
 
+    def _epoch_heads(self) -> list[EpochInfo]:
+        epochs = self.space.membership.epochs
+        handed_down = {parent for info in epochs for parent, _ in info.wrapped}
+        return [info for info in epochs if info.epoch_id not in handed_down]
+
+    def has_all_keys(self) -> bool:
+        """Whether this device can box keys for others and make an epoch."""
+        is_missing = any(info.epoch_id not in self.space.secrets() for info in self._epoch_heads())
+        return not is_missing and self.space.current_epoch() is not None
+
     def _unboxed(self) -> list[DeviceCertificate]:
-        membership = self.space.membership
-        handed_down = {parent for info in membership.epochs for parent, _ in info.wrapped}
-        heads = [info for info in membership.epochs if info.epoch_id not in handed_down]
-        if any(info.epoch_id not in self.space.secrets() for info in heads):
+        membership, heads = self.space.membership, self._epoch_heads()
+        if not self.has_all_keys():
             return []
         boxed = {(info.epoch_id, hint) for info in heads for hint, _ in info.boxes}
         boxed |= {(box.epoch_id, box.device[:BOX_HINT_BYTES]) for box in membership.keyboxes}

@@ -110,7 +110,7 @@ class World:
 
     def _admit(self, device: Device) -> None:
         owner = self.devices[0]
-        if not (owner.is_alive and device.is_alive):
+        if not (owner.is_alive and device.is_alive and owner.has_all_keys()):
             self.clockwork.after(1.0, lambda: self._admit(device))
             return
         self.events["admission"] += 1
@@ -196,7 +196,7 @@ class World:
 
     def _control(self) -> None:
         device = self._someone()
-        if device is None or device.space.current_epoch() is None:
+        if device is None or not device.has_all_keys():
             return
         self.events["control"] += 1
         now_ms = int(self.clockwork.now * 1000)
