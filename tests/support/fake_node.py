@@ -10,6 +10,7 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pycrdt
 
@@ -99,7 +100,7 @@ class FakeDocument:
 
     def __init__(self, view: DocumentView) -> None:
         self.view = view
-        self.doc = pycrdt.Doc()
+        self.doc: pycrdt.Doc[Any] = pycrdt.Doc()
         self.text = self.doc.get("text", type=pycrdt.Text)
         self.presence = Presence()
         self.handles: list[FakeHandle] = []
