@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -108,10 +108,14 @@ async def running(*machines: Machine) -> AsyncIterator[list[Node]]:
 
 
 async def until(condition: Callable[[], object], *, timeout_s: float = 10.0) -> None:
-    """Wait until `condition()` is true, a turn of the loop at a time."""
+    """Wait until `condition()` (which may be a coroutine) is true, a turn of the loop at a time."""
     async with asyncio.timeout(timeout_s):
-        while not condition():
+        while not await _value(condition()):  # noqa: ASYNC110  # any state may be asked for; few have an event
             await asyncio.sleep(0.001)
+
+
+async def _value(outcome: object) -> object:
+    return await outcome if isinstance(outcome, Awaitable) else outcome
 
 
 async def join(owner: Node, joiner: Node, space_id: SpaceId, role: Role = Role.EDITOR) -> None:

@@ -8,7 +8,9 @@ import pycrdt
 import pytest
 
 from sheaf.core.base.errors import NotAllowed, NotFound, StorageFailure, UpdateRefused, UsageError
+from sheaf.core.base.ids import DocId
 from sheaf.core.space.roles import Role
+from sheaf.node.node import Node
 from sheaf.node.views import CloseCode, ContentFormat, DocType, JoinState, PeerState
 from tests.support.memory_network import MemoryLan
 from tests.support.memory_store import MemoryStore
@@ -29,13 +31,11 @@ async def test_a_joiner_receives_what_was_written_before_and_after() -> None:
         await _equal(ann, bob, doc, "before\nafter\n")
 
 
-async def _equal(first: object, second: object, doc: object, text: str) -> None:
-    async with asyncio.timeout(10):
-        while True:
-            texts = [await text_of(node, doc) for node in (first, second)]  # type: ignore[arg-type]
-            if texts == [text, text]:
-                return
-            await asyncio.sleep(0.001)
+async def _equal(first: Node, second: Node, doc: DocId, text: str) -> None:
+    async def is_equal() -> bool:
+        return [await text_of(node, doc) for node in (first, second)] == [text, text]
+
+    await until(is_equal)
 
 
 async def test_titles_and_places_travel_and_concurrent_ones_both_stay() -> None:
@@ -75,9 +75,12 @@ async def test_what_is_written_while_apart_meets_when_the_link_is_back() -> None
             await bob.append_content(doc, f"bob {number}", agent=None)
         assert ann.status().storage.unsent_edits > 0
         lan.mend()
-        async with asyncio.timeout(20):
-            while await text_of(ann, doc) != await text_of(bob, doc) or ann.status().storage.unsent_edits:
-                await asyncio.sleep(0.001)
+
+        async def is_equal() -> bool:
+            return await text_of(ann, doc) == await text_of(bob, doc)
+
+        await until(lambda: ann.status().storage.unsent_edits == 0)
+        await until(is_equal, timeout_s=20)
         lines = (await text_of(ann, doc)).splitlines()
         for who in ("ann", "bob"):
             assert [line for line in lines if line.startswith(who)] == [f"{who} {n}" for n in range(50)]
@@ -162,12 +165,12 @@ async def test_three_nodes_agree_whoever_writes() -> None:
         await join(ann, cid, space)
         for number, node in enumerate((ann, bob, cid) * 3):
             await node.append_content(doc, f"line {number}", agent=None)
-        async with asyncio.timeout(10):
-            while True:
-                texts = {await text_of(node, doc) for node in (ann, bob, cid)}
-                if len(texts) == 1 and len(texts.pop().splitlines()) == 9:
-                    break
-                await asyncio.sleep(0.001)
+
+        async def is_equal() -> bool:
+            texts = {await text_of(node, doc) for node in (ann, bob, cid)}
+            return len(texts) == 1 and len(texts.pop().splitlines()) == 9
+
+        await until(is_equal)
         assert {view.state for view in bob.peers()} == {PeerState.LIVE}
 
 
