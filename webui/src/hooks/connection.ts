@@ -9,6 +9,8 @@ import { launchToken } from "../model/routes";
 import { retryDelayMs } from "../sync/backoff";
 import type { App } from "./app";
 
+const stream_patience_ms = 1_000;
+
 /** The token leaves the address bar before anything else happens, whatever becomes of it. */
 async function signInFromAddress(app: App): Promise<void> {
   const token = launchToken(location.hash);
@@ -50,7 +52,6 @@ export function startConnection(app: App): void {
   let closeEvents: (() => void) | null = null;
   let timer: ReturnType<typeof setTimeout> | null = null;
   let attempt = 0;
-  let busy = false;
 
   function lost(error: unknown): void {
     closeEvents?.();
@@ -62,8 +63,24 @@ export function startConnection(app: App): void {
     }
     app.daemon.set("unreachable");
     if (timer) clearTimeout(timer);
-    timer = setTimeout(() => void connect(), retryDelayMs(attempt, Math.random()));
+    timer = setTimeout(connect, retryDelayMs(attempt, Math.random()));
     attempt += 1;
+  }
+
+  /** One fetch of a kind at a time; what changes meanwhile asks for one more, not for one each. */
+  const running = new Map<string, boolean>();
+  async function coalesced(event: DaemonEvent): Promise<void> {
+    if (event.type === "join_changed" || event.type === "storage_changed") return react(app, event);
+    const key = "space_id" in event ? event.type + event.space_id : event.type;
+    if (running.has(key)) {
+      running.set(key, true);
+      return;
+    }
+    do {
+      running.set(key, false);
+      await react(app, event).catch(() => undefined);
+    } while (running.get(key));
+    running.delete(key);
   }
 
   async function fetchEverything(): Promise<void> {
@@ -74,24 +91,26 @@ export function startConnection(app: App): void {
   }
 
   /** The stream opens first and everything is fetched after: nothing that changes in between is missed. */
-  async function connect(): Promise<void> {
-    if (busy || closeEvents || document.visibilityState === "hidden") return;
-    busy = true;
-    try {
-      await fetchEverything();
-      closeEvents = openEvents({
-        onOpen: () => void fetchEverything().catch(lost),
-        onEvent: (event) => void react(app, event).catch(() => undefined),
-        onLost: () => {
-          closeEvents = null;
-          void app.api.status().then(() => lost(null), lost);
-        },
-      });
-    } catch (error) {
-      lost(error);
-    } finally {
-      busy = false;
-    }
+  function connect(): void {
+    if (closeEvents || document.visibilityState === "hidden") return;
+    // Should the stream take long to open, the window shows what there is and fetches again then.
+    const impatience = setTimeout(() => void fetchEverything().catch(() => undefined), stream_patience_ms);
+    const close = openEvents({
+      onOpen: () => {
+        clearTimeout(impatience);
+        void fetchEverything().catch(lost);
+      },
+      onEvent: (event) => void coalesced(event).catch(() => undefined),
+      onLost: () => {
+        clearTimeout(impatience);
+        closeEvents = null;
+        void app.api.status().then(() => lost(null), lost);
+      },
+    });
+    closeEvents = () => {
+      clearTimeout(impatience);
+      close();
+    };
   }
 
   // A browser allows six connections to one host. Windows nobody looks at give theirs back.
@@ -101,11 +120,11 @@ export function startConnection(app: App): void {
       closeEvents = null;
     } else {
       attempt = 0;
-      void connect();
+      connect();
       app.sessions.nudge();
     }
   });
-  addEventListener("online", () => void connect());
+  addEventListener("online", connect);
   addEventListener("hashchange", () => void signInFromAddress(app).then(connect));
   void signInFromAddress(app).then(connect);
 }

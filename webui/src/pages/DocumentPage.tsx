@@ -45,12 +45,17 @@ export function DocumentPage({ documentId, session }: DocumentPageProps) {
     window.document.title = title === null ? "Sheaf" : `${title} · Sheaf`;
   }, [title]);
 
-  if (!document) {
-    if (missing !== null) return <Missing words={missing} />;
+  // A document that leaves the library while it is open stays on the screen: there may be words in it to keep.
+  const lastKnown = useRef<Document | null>(null);
+  if (document) lastKnown.current = document;
+  const shown = document ?? (lastKnown.current?.document_id === documentId ? lastKnown.current : null);
+
+  if (!shown) {
+    if (missing !== null) return <Missing words={missing} session={session} />;
     return link === "unreachable" ? <NeverSeen /> : <PaperSkeleton />;
   }
   if (!session) return <PaperSkeleton title={title} />;
-  return <OpenDocument key={documentId} document={document} session={session} />;
+  return <OpenDocument key={documentId} document={shown} session={session} />;
 }
 
 function OpenDocument({ document, session }: { document: Document; session: DocumentSession }) {
@@ -61,6 +66,7 @@ function OpenDocument({ document, session }: { document: Document; session: Docu
   const readOnly = state.readOnly || space?.role === "reader" || document.trashed;
   const editable = !readOnly && state.link.kind !== "stopped";
   const focusBody = useRef<() => void>(() => undefined);
+  useForgetWhenGone(session);
   const waiting =
     !state.bindable && state.localLoaded && (link === "unreachable" || state.link.kind === "offline");
   return (
@@ -88,6 +94,23 @@ function OpenDocument({ document, session }: { document: Document; session: Docu
       )}
     </article>
   );
+}
+
+/** A document that is gone, and of which nothing is unsaved, leaves no copy behind when the person moves on. */
+function useForgetWhenGone(session: DocumentSession): void {
+  const { sessions } = useApp();
+  useEffect(
+    () => () => {
+      const { link, pending } = session.state.get();
+      if (link.kind !== "stopped" || link.reason !== "gone" || pending) return;
+      void session.erase().then(() => sessions.discard(session.documentId));
+    },
+    [session, sessions],
+  );
+}
+
+function textOf(session: DocumentSession): string {
+  return plainTextOf(session.doc.getXmlFragment("body")) + session.doc.getText("text").toString();
 }
 
 interface BodyProps {
@@ -132,12 +155,8 @@ function StateBanner({ document, session, state }: StateBannerProps) {
   const { sessions, navigation } = useApp();
   const actions = useActions();
   const { copied, copy } = useCopy();
-  const text = () =>
-    document.type === "page"
-      ? plainTextOf(session.doc.getXmlFragment("body"))
-      : session.doc.getText("text").toString();
   const copyButton = (
-    <Button onClick={() => void copy(text())}>{copied === null ? "Copy its text" : "Copied"}</Button>
+    <Button onClick={() => void copy(textOf(session))}>{copied === null ? "Copy its text" : "Copied"}</Button>
   );
   const forget = async (after: () => void) => {
     await session.erase();
@@ -228,8 +247,9 @@ function NeverSeen() {
   );
 }
 
-function Missing({ words }: { words: string }) {
+function Missing({ words, session }: { words: string; session: DocumentSession | null }) {
   const { navigation } = useApp();
+  if (session) return <MissingButKept words={words} session={session} />;
   return (
     <EmptyState
       icon={<FileQuestion size={30} />}
@@ -237,6 +257,37 @@ function Missing({ words }: { words: string }) {
       actions={<Button onClick={() => navigation.go({ page: "home" })}>Go to your spaces</Button>}
     >
       <p>{words}</p>
+    </EmptyState>
+  );
+}
+
+/** The laptop knows nothing of it, but this browser may have a copy from an earlier visit. */
+function MissingButKept({ words, session }: { words: string; session: DocumentSession }) {
+  const { sessions, navigation } = useApp();
+  const { bindable } = useStore(session.state);
+  const { copied, copy } = useCopy();
+  if (!bindable) return <Missing words={words} session={null} />;
+  const forget = async () => {
+    await session.erase();
+    sessions.discard(session.documentId);
+    navigation.go({ page: "home" });
+  };
+  return (
+    <EmptyState
+      icon={<FileQuestion size={30} />}
+      title="Only a copy is left"
+      actions={
+        <>
+          <Button onClick={() => void copy(textOf(session))}>
+            {copied === null ? "Copy its text" : "Copied"}
+          </Button>
+          <Button look="danger" onClick={() => void forget()}>
+            Remove it from this browser
+          </Button>
+        </>
+      }
+    >
+      <p>{words} This browser still has what it showed last.</p>
     </EmptyState>
   );
 }

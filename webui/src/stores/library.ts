@@ -41,6 +41,7 @@ export interface LibraryStore extends ReadableStore<Library> {
 }
 
 const cache_key = "library";
+const cache_pause_ms = 250;
 
 function fromCache(cache: Cache): Library {
   const saved = cache.read(cache_key);
@@ -50,9 +51,16 @@ function fromCache(cache: Cache): Library {
 
 export function createLibrary(api: SheafApi, cache: Cache): LibraryStore {
   const store = createStore<Library>(fromCache(cache));
+  let isWritePlanned = false;
   const commit = (change: (current: Library) => Library) => {
     store.update(change);
-    cache.write(cache_key, store.get());
+    // A large library is not written at every letter of a title.
+    if (isWritePlanned) return;
+    isWritePlanned = true;
+    setTimeout(() => {
+      isWritePlanned = false;
+      cache.write(cache_key, store.get());
+    }, cache_pause_ms);
   };
   const putDocuments = (spaceId: SpaceId, change: (documents: Document[]) => Document[]) =>
     commit((current) => ({

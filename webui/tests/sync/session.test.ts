@@ -23,6 +23,19 @@ afterEach(() => {
 const until = (ready: () => boolean) => vi.waitFor(() => expect(ready()).toBe(true), { timeout: 5_000 });
 const text = (session: DocumentSession) => session.doc.getText("text");
 
+/** Updates in the browser's copy: the state at opening, then one for each edit. */
+async function storedUpdates(id: string): Promise<number> {
+  const done = <T>(request: IDBRequest<T>) =>
+    new Promise<T>((resolve, reject) => {
+      request.onsuccess = () => resolve(request.result);
+      request.onerror = () => reject(request.error);
+    });
+  const database = await done(indexedDB.open(`sheaf.document.${id}`));
+  const count = await done(database.transaction("updates").objectStore("updates").count());
+  database.close();
+  return count;
+}
+
 describe("an open document", () => {
   it("may not be bound while neither the daemon nor a known copy has spoken", async () => {
     const daemon = new PretendDaemon();
@@ -52,8 +65,7 @@ describe("an open document", () => {
     daemon.stop();
     text(first).insert(7, "not saved.");
     await until(() => first.state.get().pending);
-    // What is written to IndexedDB is written before a tab goes.
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await vi.waitFor(async () => expect(await storedUpdates("d_kept")).toBe(3));
     first.close();
 
     const second = visit(daemon, "d_kept");
