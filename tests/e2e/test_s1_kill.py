@@ -106,7 +106,7 @@ def positions(data_dir: Path) -> dict[Position, set[bytes]]:
     try:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         rows = connection.execute(
-            "SELECT spaces.space_id || logs.log_id, seq, env_id FROM envelopes JOIN logs USING (log)"
+            "SELECT space_id, log_id, seq, env_id FROM envelopes JOIN logs USING (log)"
             " JOIN spaces USING (space)"
         ).fetchall()
         (quarantined,) = connection.execute("SELECT count(*) FROM quarantine").fetchone()
@@ -114,6 +114,6 @@ def positions(data_dir: Path) -> dict[Position, set[bytes]]:
         connection.close()
     assert quarantined == 0
     found: dict[Position, set[bytes]] = defaultdict(set)
-    for log_id, seq, env_id in rows:
-        found[log_id, seq].add(env_id)
+    for space_id, log_id, seq, env_id in rows:
+        found[space_id + log_id, seq].add(env_id)
     return dict(found)

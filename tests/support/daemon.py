@@ -89,7 +89,7 @@ class Daemon:
         self._spawned_at = time.monotonic()
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=os.environ | self.environment
+                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=_environment(self.environment)
             )
 
     def wait_ready(self) -> None:
@@ -223,7 +223,7 @@ class Daemon:
             text=True,
             timeout=60,
             check=False,
-            env=os.environ | {"SHEAF_DATA_DIR": str(self.data_dir)},
+            env=_environment({"SHEAF_DATA_DIR": str(self.data_dir)}),
         )
         if check:
             assert result.returncode == 0, f"{arguments}: {result.stdout}\n{result.stderr}\n{self.log()}"
@@ -231,6 +231,11 @@ class Daemon:
 
     def cli_json(self, *arguments: str, stdin: str | None = None) -> Any:
         return json.loads(self.cli(*arguments, "--json", stdin=stdin))
+
+
+def _environment(additions: dict[str, str]) -> dict[str, str]:
+    """Ours, with `additions`; compiled modules are kept, as they are where Sheaf is installed."""
+    return {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"} | additions
 
 
 def wait_until(

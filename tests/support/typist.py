@@ -28,7 +28,7 @@ class Typist:
     """One tab at one daemon. Words are `‹name.number›`; they go to either end, so none is split."""
 
     def __init__(
-        self, name: str, daemon: Daemon, document_id: str, *, choice: random.Random, pause_s: float = 0.004
+        self, name: str, daemon: Daemon, document_id: str, *, choice: random.Random, pause_s: float = 0.01
     ) -> None:
         self.name = name
         self.daemon = daemon
