@@ -51,17 +51,28 @@ class JoinDesk:
         self._send = send
         self._issue = issue
         self._emit = emit
+        self._is_open = False
         self._asked: SpaceId | None = None
+        self._waiting: JoinRequest | None = None
         self._ops: list[bytes] = []
         self._ops_bytes = 0
         self._requests = 0
         self._is_busy = False
 
+    def authenticated(self) -> None:
+        """The other side proved who it is: a request may go out."""
+        self._is_open = True
+        if self._waiting is not None:
+            self._send(Join(self._waiting.encode()))
+            self._waiting = None
+
     def ask(self, request: JoinRequest) -> None:
-        """Joiner: send the request; replaces nothing, so ask once at a time."""
+        """Joiner: send the request as soon as the other side is authenticated; one at a time."""
         assert self._asked is None, "one request at a time"
         self._asked = request.space_id
-        self._send(Join(request.encode()))
+        self._waiting = request
+        if self._is_open:
+            self.authenticated()
 
     def answer_came(self, message: JoinAnswer) -> None:
         """Joiner: a part of the answer.

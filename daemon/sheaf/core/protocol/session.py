@@ -18,21 +18,19 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum, auto
-from typing import Final, TypeVar
+from typing import Final
 
 from sheaf.core.base.errors import ProtocolViolation
 from sheaf.core.base.ids import DeviceId, DocId, LogId, SpaceId
 from sheaf.core.base.limits import (
     AWARENESS_BYTES_MAX,
-    PEER_DEAD_S,
-    PING_INTERVAL_S,
     UNAUTHENTICATED_BYTES_MAX,
-    UNAUTHENTICATED_S_MAX,
 )
 from sheaf.core.base.machine import Entropy, Seconds
 from sheaf.core.crypto.identity import DeviceCertificate, DeviceKeys
+from sheaf.core.protocol.common_spaces import CommonSpaces
 from sheaf.core.protocol.effects import (
     Authenticated,
     Closed,
@@ -40,7 +38,6 @@ from sheaf.core.protocol.effects import (
     Phase,
     RttMeasured,
     SpaceDirectory,
-    SpacePhase,
 )
 from sheaf.core.protocol.handshake import (
     ANSWERER,
@@ -48,12 +45,11 @@ from sheaf.core.protocol.handshake import (
     Incompatible,
     check_hello,
     make_hello,
-    pad_and_shuffle,
-    space_tag,
 )
+from sheaf.core.protocol.heartbeat import Heartbeat
 from sheaf.core.protocol.join_desk import JoinDesk, JoinTicket
+from sheaf.core.protocol.message_codec import decode_message, encode_message
 from sheaf.core.protocol.messages import (
-    SPACES_MAX,
     AnyMessage,
     Bye,
     Close,
@@ -67,27 +63,19 @@ from sheaf.core.protocol.messages import (
     Pong,
     SpaceMessage,
     Spaces,
-    decode_message,
-    encode_message,
     shortened,
 )
 from sheaf.core.protocol.mux import Mux, Received
 from sheaf.core.protocol.pairing import JoinRequest
 from sheaf.core.protocol.run_receiver import Arrival
 from sheaf.core.protocol.run_sender import RunSender
-from sheaf.core.protocol.space_link import Lane, LaneMarker
-from sheaf.core.protocol.space_sync import OpsArrival, SpaceSync
+from sheaf.core.protocol.space_sync import OpsArrival
+from sheaf.core.protocol.tokens import Tokens
 from sheaf.core.space.run import Run
 from sheaf.core.wire.frames import Stream
 
-READS_MAX: Final = 2
-"""Reads outstanding per session, all spaces together."""
-SPACES_MESSAGES_MAX: Final = 4096
 ERR_VIOLATION: Final = 1
 ERR_INCOMPATIBLE: Final = 2
-
-
-_PendingT = TypeVar("_PendingT")
 
 
 class _State(Enum):
@@ -125,28 +113,24 @@ class Session:
         self._certificate = certificate
         self._transcript = transcript
         self._expected = expected
-        self._spaces = spaces
-        self._entropy = entropy
         self._state = _State.NEW
         self._mux = Mux()
         self._effects: list[Effect] = []
         self._peer: DeviceCertificate | None = None
-        self._peer_tags: frozenset[bytes] = frozenset()
-        self._announced: frozenset[SpaceId] = frozenset()
-        self._syncs: dict[SpaceId, SpaceSync] = {}
-        self._by_my_handle: dict[int, SpaceSync] = {}
-        self._by_peer_handle: dict[int, SpaceSync | None] = {}
-        self._next_handle = 0
-        self._tokens: dict[int, object] = {}
-        self._last_token = 0
-        self._joins = JoinDesk(send=self._send_control, issue=self._issue, emit=self._emit)
-        self._join_later: JoinRequest | None = None
+        self._tokens = Tokens()
+        self._heartbeat = Heartbeat(mux=self._mux)
+        self._spaces = CommonSpaces(
+            directory=spaces,
+            role=self._role,
+            own=device.device_id,
+            transcript=transcript,
+            entropy=entropy,
+            mux=self._mux,
+            emit=self._emit,
+            issue=self._tokens.issue,
+        )
+        self._joins = JoinDesk(send=self._send_control, issue=self._tokens.issue, emit=self._emit)
         self._received_bytes = 0
-        self._spaces_messages = 0
-        self._deadline: Seconds = 0.0
-        self._ping_number = 0
-        self._ping_sent: Seconds | None = None
-        self._ping_due: Seconds = 0.0
         self._is_pump_due = False
 
     # ------------------------------------------------------------------ events: channel and time
@@ -155,7 +139,7 @@ class Session:
         """The channel is open. Call first."""
         assert self._state is _State.NEW
         self._state = _State.HELLO
-        self._deadline = now + UNAUTHENTICATED_S_MAX
+        self._heartbeat.start(now)
         hello = make_hello(
             role=self._role,
             device=self._device,
@@ -182,13 +166,13 @@ class Session:
         if self._state in (_State.NEW, _State.CLOSED):
             return []
         self._is_pump_due = False
-        if now >= self._deadline:
+        if self._heartbeat.is_dead(now):
             silent = self._state is _State.OPEN
             reason = "nothing heard from the other side" if silent else "the other side did not say who it is"
             self._fail(reason, ERR_VIOLATION, is_peer_fault=False)
         elif self._state is _State.OPEN:
-            self._ping(now)
-            for sync in self._syncs.values():
+            self._heartbeat.wake(now)
+            for sync in self._spaces:
                 sync.wake(now)
         return self._finish()
 
@@ -199,11 +183,8 @@ class Session:
             return None
         if self._is_pump_due:
             return 0.0
-        times = [self._deadline]
-        if self._state is _State.OPEN:
-            times.append(self._ping_due)
-            times += [due for sync in self._syncs.values() if (due := sync.next_wake()) is not None]
-        return min(times)
+        times = [due for sync in self._spaces if (due := sync.next_wake()) is not None]
+        return min([self._heartbeat.next_wake(), *times])
 
     def next_frames(self, budget_bytes: int) -> list[bytes]:
         """Frames to give the channel now, most urgent first; the last may exceed the budget.
@@ -212,11 +193,8 @@ class Session:
         it has buffered).
         """
         frames = self._mux.next_frames(budget_bytes)
-        for marker in self._mux.take_completed():
-            assert isinstance(marker, LaneMarker)
-            if (sync := self._by_my_handle.get(marker.handle)) is not None:
-                sync.handed_out(marker.log_id)
-        if frames and self._state is _State.OPEN and self._has_pump_work():
+        self._spaces.handed_out()
+        if frames and self._state is _State.OPEN and self._spaces.has_pump_work:
             self._is_pump_due = True
         return frames
 
@@ -229,42 +207,38 @@ class Session:
 
     def ops_stored(self, token: int, now: Seconds, *, refused: str | None = None) -> list[Effect]:
         """`StoreOps` is dealt with: durable, known already, or refused (an unsound op: its fault)."""
-        arrival = self._take(token, OpsArrival)
+        arrival = self._tokens.take(token, OpsArrival)
         if arrival is None:
             return []
         self._mux.release(arrival.stream, arrival.cost)
         if refused is not None:
             self._fail(refused, ERR_VIOLATION, is_peer_fault=True)
-        elif arrival.sync in self._syncs.values():
+        elif arrival.sync in list(self._spaces):
             arrival.sync.ops_changed(now)
         return self._finish()
 
     def ops_changed(self, space_id: SpaceId, now: Seconds) -> list[Effect]:
         """The control plane of a space grew, from anywhere, and is durable."""
-        if self._state is not _State.OPEN:
-            return []
-        if space_id in self._syncs:
-            self._syncs[space_id].ops_changed(now)
-        elif space_id not in self._announced:
-            self._announce_spaces()
+        sync = self._spaces.get(space_id)
+        if sync is not None:
+            sync.ops_changed(now)
+        elif self._state is _State.OPEN and not self._spaces.is_announced(space_id):
+            self._spaces.announce()
         return self._finish()
 
     def space_added(self, space_id: SpaceId, now: Seconds) -> list[Effect]:
         """A space exists here since now (created, joined), or its first secret is known now; for a
         space that is common already the same as `ops_changed`."""
-        if self._state is _State.OPEN:
-            if space_id in self._syncs:
-                self._syncs[space_id].ops_changed(now)
-            else:
-                self._announce_spaces()
+        sync = self._spaces.get(space_id)
+        if sync is not None:
+            sync.ops_changed(now)
+        elif self._state is _State.OPEN:
+            self._spaces.announce()
         return self._finish()
 
     def space_removed(self, space_id: SpaceId, now: Seconds) -> list[Effect]:
         """A space is gone from here (left)."""
-        sync = self._syncs.pop(space_id, None)
-        if sync is not None:
-            self._forget(sync)
-            self._send_control(Close(sync.lane.handle))
+        self._spaces.remove(space_id)
         return self._finish()
 
     def run_stored(
@@ -283,32 +257,32 @@ class Session:
             want: holes: (log, next_seq) from which the peer should send again.
             refused: the run was unsound; ends the session as the peer's fault.
         """
-        arrival = self._take(token, Arrival)
+        arrival = self._tokens.take(token, Arrival)
         if arrival is None:
             return []
         self._mux.release(arrival.stream, arrival.cost)
         if refused is not None:
             self._fail(refused, ERR_VIOLATION, is_peer_fault=True)
         else:
-            sync = self._sync_of(arrival)
+            sync = self._spaces.of_arrival(arrival)
             if sync is not None:
                 sync.run_stored(arrival, next_seqs, want, now)
         return self._finish()
 
     def run_read(self, token: int, run: Run, now: Seconds) -> list[Effect]:
         """`ReadRun` is answered; an empty run (no envelopes) when there is nothing to read."""
-        sender = self._take(token, RunSender)
+        sender = self._tokens.take(token, RunSender)
         if sender is None:
             return []
-        for sync in self._syncs.values():
-            if sync.sender is sender:
-                sync.run_read(run)
+        sync = self._spaces.of_sender(sender)
+        if sync is not None:
+            sync.run_read(run)
         return self._finish()
 
     def committed(self, space_id: SpaceId, runs: Sequence[Run], now: Seconds) -> list[Effect]:
         """Envelopes became durable, ours or received; in a live session they leave at once."""
-        sync = self._syncs.get(space_id)
-        if sync is None or self._state is not _State.OPEN:
+        sync = self._spaces.get(space_id)
+        if sync is None:
             return []
         sync.committed(runs, now)
         return self._finish()
@@ -317,8 +291,8 @@ class Session:
 
     def send_ephemeral(self, space_id: SpaceId, doc_id: DocId, data: bytes, now: Seconds) -> list[Effect]:
         """Awareness from a local tab; at most 4 KiB, larger is dropped."""
-        sync = self._syncs.get(space_id)
-        if sync is not None and self._state is _State.OPEN and len(data) <= AWARENESS_BYTES_MAX:
+        sync = self._spaces.get(space_id)
+        if sync is not None and len(data) <= AWARENESS_BYTES_MAX:
             sync.send_ephemeral(doc_id, data, now)
         return self._finish()
 
@@ -326,15 +300,13 @@ class Session:
         """Ask to be let in, as soon as the other side is authenticated. Answered by `JoinAccepted`
         or `JoinRefused`."""
         assert request.space_id == space_id
-        if self._state is _State.OPEN:
+        if self._state is not _State.CLOSED:
             self._joins.ask(request)
-        elif self._state is not _State.CLOSED:
-            self._join_later = request
         return self._finish()
 
     def join_answer(self, token: int, answer: Sequence[bytes] | str, now: Seconds) -> list[Effect]:
         """Answer `JoinRequested`: all control ops of the space, or the reason for refusing."""
-        ticket = self._take(token, JoinTicket)
+        ticket = self._tokens.take(token, JoinTicket)
         if ticket is not None:
             self._joins.answer(ticket, answer)
         return self._finish()
@@ -355,7 +327,7 @@ class Session:
 
     def phase(self, space_id: SpaceId) -> Phase:
         """Where a space stands; IDLE when it is not common."""
-        sync = self._syncs.get(space_id)
+        sync = self._spaces.get(space_id)
         return Phase.IDLE if sync is None else sync.phase
 
     # ------------------------------------------------------------------ receiving
@@ -365,8 +337,7 @@ class Session:
             self._received_bytes += len(frame)
             if self._received_bytes > UNAUTHENTICATED_BYTES_MAX:
                 raise ProtocolViolation("too much before HELLO")
-        else:
-            self._deadline = now + PEER_DEAD_S
+        self._heartbeat.frame_came(now)
         received = self._mux.receive(frame)
         if received is None:
             return
@@ -382,17 +353,19 @@ class Session:
             case Hello():
                 self._hello_came(message, now)
             case Spaces(tags=tags):
-                self._spaces_came(frozenset(tags))
+                self._spaces.peer_announced(frozenset(tags))
             case Ping(number=number):
-                self._mux.queue(Stream.SESSION, encode_message(Pong(number)), slot="pong")
+                self._heartbeat.ping_came(number)
             case Pong(number=number):
-                self._pong_came(number, now)
+                elapsed_ms = self._heartbeat.pong_came(number, now)
+                if elapsed_ms is not None:
+                    self._emit(RttMeasured(elapsed_ms))
             case Bye(reason=reason):
                 self._end(f"the other side left: {reason}", is_peer_fault=False)
             case Err(reason=reason):
                 self._end(f"the other side refused: {reason}", is_peer_fault=False)
             case Open(handle=handle, tag=tag):
-                self._open_came(handle, tag)
+                self._spaces.peer_opened(handle, tag)
             case Join(request=request):
                 assert self._peer is not None
                 self._joins.request_came(JoinRequest.decode(request), self._peer)
@@ -403,16 +376,10 @@ class Session:
         return False
 
     def _space_message(self, message: SpaceMessage, received: Received, now: Seconds) -> bool:
-        if message.handle not in self._by_peer_handle:
-            raise ProtocolViolation("a handle that was never opened")
-        sync = self._by_peer_handle[message.handle]
         if isinstance(message, Close):
-            self._by_peer_handle[message.handle] = None
-            if sync is not None and self._syncs.pop(sync.lane.space_id, None) is not None:
-                self._forget(sync)
-                self._send_control(Close(sync.lane.handle))
-                self._emit(SpacePhase(sync.lane.space_id, Phase.IDLE))
+            self._spaces.peer_closed(message)
             return False
+        sync = self._spaces.route(message)
         if sync is None:
             return False  # we left this space while the message was on its way
         return sync.receive(message, received.stream, received.message.cost, now)
@@ -428,105 +395,11 @@ class Session:
             expected=self._expected,
         )
         self._state = _State.OPEN
-        self._deadline = now + PEER_DEAD_S
+        self._spaces.peer = self._peer.device
         self._emit(Authenticated(self._peer))
-        self._ping_due = now
-        self._ping(now)
-        self._send_spaces()
-        if self._join_later is not None:
-            self._joins.ask(self._join_later)
-
-    # ------------------------------------------------------------------ spaces
-
-    def _my_spaces(self) -> Iterator[tuple[SpaceId, bytes]]:
-        for space_id in self._spaces.space_ids():
-            view = self._spaces.view(space_id)
-            psi_key = None if view is None else view.psi_key()
-            if psi_key is not None:
-                yield space_id, psi_key
-
-    def _tag(self, role: int, space_id: SpaceId, psi_key: bytes) -> bytes:
-        return space_tag(psi_key, self._transcript, role, space_id)
-
-    def _announce_spaces(self) -> None:
-        self._send_spaces()
-        self._match()
-
-    def _send_spaces(self) -> None:
-        mine = dict(self._my_spaces())
-        self._announced = frozenset(mine)
-        tags = [self._tag(self._role, space_id, key) for space_id, key in mine.items()]
-        message = Spaces(pad_and_shuffle(tags, self._entropy))
-        self._mux.queue(Stream.SESSION, encode_message(message), slot="spaces")
-
-    def _spaces_came(self, tags: frozenset[bytes]) -> None:
-        self._spaces_messages += 1
-        if self._spaces_messages > SPACES_MESSAGES_MAX:
-            raise ProtocolViolation("SPACES over and over")
-        self._peer_tags = tags
-        self._match()
-
-    def _match(self) -> None:
-        if not self._peer_tags:
-            return
-        for space_id, key in list(self._my_spaces()):
-            if space_id not in self._syncs and self._tag(1 - self._role, space_id, key) in self._peer_tags:
-                self._open(space_id, key)
-
-    def _open(self, space_id: SpaceId, psi_key: bytes) -> SpaceSync | None:
-        view = self._spaces.view(space_id)
-        if view is None or self._peer is None or self._next_handle >= SPACES_MAX:
-            return None
-        lane = Lane(
-            view=view,
-            space_id=space_id,
-            own=self._device.device_id,
-            peer=self._peer.device,
-            handle=self._next_handle,
-            mux=self._mux,
-            emit=self._emit,
-            issue=self._issue,
-        )
-        self._next_handle += 1
-        tag = self._tag(self._role, space_id, psi_key)
-        sync = SpaceSync(lane=lane, tag=tag, leads=self._role == OFFERER)
-        self._syncs[space_id] = self._by_my_handle[lane.handle] = sync
-        sync.open()
-        return sync
-
-    def _open_came(self, handle: int, tag: bytes) -> None:
-        if handle in self._by_peer_handle:
-            raise ProtocolViolation("a handle opened twice")
-        self._by_peer_handle[handle] = None
-        for space_id, key in list(self._my_spaces()):
-            if self._tag(1 - self._role, space_id, key) != tag:
-                continue
-            sync = self._syncs.get(space_id) or self._open(space_id, key)
-            if sync is not None and sync in self._by_peer_handle.values():
-                raise ProtocolViolation("a space opened twice")
-            self._by_peer_handle[handle] = sync
-
-    def _forget(self, sync: SpaceSync) -> None:
-        self._by_my_handle.pop(sync.lane.handle, None)
-        for handle, other in self._by_peer_handle.items():
-            if other is sync:
-                self._by_peer_handle[handle] = None
-
-    # ------------------------------------------------------------------ liveness
-
-    def _ping(self, now: Seconds) -> None:
-        if now >= self._ping_due:
-            self._ping_due = now + PING_INTERVAL_S
-            self._ping_number += 1
-            self._ping_sent = now
-            self._mux.queue(Stream.SESSION, encode_message(Ping(self._ping_number)), slot="ping")
-
-    def _pong_came(self, number: int, now: Seconds) -> None:
-        if number > self._ping_number:
-            raise ProtocolViolation("a PONG before its PING")
-        if number == self._ping_number and self._ping_sent is not None:
-            self._emit(RttMeasured((now - self._ping_sent) * 1000.0))
-            self._ping_sent = None
+        self._heartbeat.authenticated(now)
+        self._spaces.announce()
+        self._joins.authenticated()
 
     # ------------------------------------------------------------------ ends
 
@@ -544,9 +417,7 @@ class Session:
 
     def _end(self, reason: str, *, is_peer_fault: bool) -> None:
         self._state = _State.CLOSED
-        self._syncs.clear()
-        self._by_my_handle.clear()
-        self._by_peer_handle.clear()
+        self._spaces.clear()
         self._tokens.clear()
         self._emit(Closed(reason, is_peer_fault))
 
@@ -558,32 +429,10 @@ class Session:
     def _send_control(self, message: AnyMessage) -> None:
         self._mux.queue(Stream.CONTROL, encode_message(message))
 
-    def _issue(self, pending: object) -> int:
-        self._last_token += 1
-        self._tokens[self._last_token] = pending
-        return self._last_token
-
-    def _take(self, token: int, kind: type[_PendingT]) -> _PendingT | None:
-        pending = self._tokens.pop(token, None)  # None: the session closed meanwhile
-        assert pending is None or isinstance(pending, kind), "a token answered with the wrong method"
-        return pending
-
-    def _sync_of(self, arrival: Arrival) -> SpaceSync | None:
-        return next((sync for sync in self._syncs.values() if sync.owns(arrival)), None)
-
-    def _has_pump_work(self) -> bool:
-        return any(sync.has_pump_work for sync in self._syncs.values())
-
     def _finish(self) -> list[Effect]:
         if self._state is _State.OPEN:
-            self._pump()
+            self._spaces.pump()
         return self._drain()
-
-    def _pump(self) -> None:
-        syncs = list(self._syncs.values())
-        reading = sum(sync.sender.is_reading for sync in syncs)
-        for sync in syncs:
-            reading += sync.pump(may_read=reading < READS_MAX)
 
     def _drain(self) -> list[Effect]:
         effects, self._effects = self._effects, []

@@ -10,7 +10,8 @@ from sheaf.core.base.errors import ProtocolViolation
 from sheaf.core.base.ids import DeviceId, LogId, SpaceId
 from sheaf.core.base.limits import LOGS_MAX
 from sheaf.core.protocol.effects import Effect, SpaceView
-from sheaf.core.protocol.messages import AnyMessage, encode_message
+from sheaf.core.protocol.message_codec import encode_message
+from sheaf.core.protocol.messages import AnyMessage
 from sheaf.core.protocol.mux import Mux
 from sheaf.core.protocol.version_vector import Version, raise_to
 from sheaf.core.wire.frames import Stream
