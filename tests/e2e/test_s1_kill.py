@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import shutil
-import sqlite3
 import statistics
 from collections import defaultdict
 from pathlib import Path
@@ -18,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemon import Daemon
+from tests.support.database_copy import database_copy
 from tests.support.typist import Typist, verdict
 from tests.support.world import Town, shared_document, text, until_equal, until_live
 
@@ -98,20 +97,12 @@ def check_logs(*daemons: Daemon, incarnations: int) -> None:
 
 def positions(data_dir: Path) -> dict[Position, set[bytes]]:
     """The envelope ids at every position, read from a copy of a stopped daemon's database."""
-    copy = data_dir.with_suffix(".copy")
-    copy.mkdir()
-    for part in data_dir.glob("sheaf.db*"):
-        shutil.copy(part, copy)
-    connection = sqlite3.connect(copy / "sheaf.db")
-    try:
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    with database_copy(data_dir) as connection:
         rows = connection.execute(
             "SELECT space_id, log_id, seq, env_id FROM envelopes JOIN logs USING (log)"
             " JOIN spaces USING (space)"
         ).fetchall()
         (quarantined,) = connection.execute("SELECT count(*) FROM quarantine").fetchone()
-    finally:
-        connection.close()
     assert quarantined == 0
     found: dict[Position, set[bytes]] = defaultdict(set)
     for space_id, log_id, seq, env_id in rows:

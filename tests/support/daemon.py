@@ -234,8 +234,12 @@ class Daemon:
 
 
 def _environment(additions: dict[str, str]) -> dict[str, str]:
-    """Ours, with `additions`; compiled modules are kept, as they are where Sheaf is installed."""
-    return {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"} | additions
+    """Ours, with `additions`.
+
+    Compiled modules are kept, as they are where Sheaf is installed; nobody's keyring is touched.
+    """
+    ours = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    return ours | {"PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"} | additions
 
 
 def wait_until(
