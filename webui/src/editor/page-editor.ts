@@ -59,10 +59,8 @@ function cursorElement(user: unknown): HTMLElement {
   const cursor = document.createElement("span");
   cursor.className = "remote-cursor";
   cursor.style.setProperty("--presence", color);
-  const label = document.createElement("span");
-  label.className = "remote-cursor-name";
-  label.textContent = name;
-  cursor.append("\u2060", label, "\u2060");
+  // Drawn by the style sheet, so that a name is never part of the page's text.
+  cursor.dataset.name = name;
   return cursor;
 }
 
