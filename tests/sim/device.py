@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol, assert_never
+from typing import Protocol
 
 from sheaf.core.base.ids import DeviceId, LogId, OpId, SpaceId
-from sheaf.core.base.limits import SEND_BUFFER_BYTES_MAX
 from sheaf.core.crypto.identity import DeviceCertificate, DeviceKeys, UserKeys
 from sheaf.core.protocol import effects as fx
 from sheaf.core.protocol.dialer import Dial, DialEffect, Dialer
-from sheaf.core.protocol.session import Session
 from sheaf.core.space import authoring
 from sheaf.core.space.control_dag import ControlDag
 from sheaf.core.space.control_op import decode_op
@@ -27,6 +25,7 @@ from sheaf.core.space.space import Space
 from tests.sim.clockwork import Clockwork
 from tests.sim.disk import Batch, Disk
 from tests.sim.documents import Documents
+from tests.sim.link import Link
 from tests.sim.network import Channel, Network
 from tests.support.repeatable_boxes import repeatable_sealer
 
@@ -36,121 +35,6 @@ class Watcher(Protocol):
 
     def saved(self, mark: str) -> None: ...
     def ended(self, device: Device, closed: fx.Closed) -> None: ...
-
-
-class Link:
-    """One end of a channel with its session."""
-
-    def __init__(
-        self, device: Device, channel: Channel, transcript: bytes, *, is_offerer: bool, peer: DeviceId
-    ) -> None:
-        self.device = device
-        self.peer = peer
-        self.is_offerer = is_offerer
-        self.is_over = False
-        self._side = 0 if is_offerer else 1
-        self._channel = channel
-        self._armed: float | None = None
-        self.session = Session(
-            is_offerer=is_offerer,
-            device=device.keys,
-            certificate=device.certificate,
-            transcript=transcript,
-            expected=peer,
-            spaces=device,
-            entropy=device.chance.randbytes,
-        )
-
-    def start(self) -> None:
-        self.perform(self.session.start(self.now))
-        self._channel.attach(self._side, self)
-
-    @property
-    def now(self) -> float:
-        return self.device.clockwork.now
-
-    # Receiver
-
-    def frame_came(self, frame: bytes) -> None:
-        if not self.is_over:
-            self.perform(self.session.receive(frame, self.now))
-
-    def writable(self) -> None:
-        self._pump()
-
-    def channel_lost(self) -> None:
-        self.end()
-
-    # effects
-
-    def perform(self, effects: Sequence[fx.Effect]) -> None:
-        for effect in effects:
-            self._perform(effect)
-        self._pump()
-
-    def _perform(self, effect: fx.Effect) -> None:
-        device = self.device
-        match effect:
-            case fx.Authenticated():
-                device.authenticated(self)
-            case fx.StoreOps():
-                device.store_ops(self, effect)
-            case fx.StoreRun():
-                device.store_run(self, effect)
-            case fx.ReadRun():
-                device.clockwork.after(0.001, lambda: self._read(effect))
-            case fx.AgreedVersion():
-                device.commit(Batch(agreed={self.peer: dict(effect.version)}))
-            case fx.Closed():
-                device.watcher.ended(device, effect)
-                self._pump()
-                self.end()
-            case fx.SpacePhase() | fx.Progress() | fx.PeerHas() | fx.RttMeasured() | fx.Ephemeral():
-                pass
-            case fx.JoinRequested() | fx.JoinAccepted() | fx.JoinRefused():
-                raise AssertionError("nobody joins this way here")
-            case _:
-                assert_never(effect)
-
-    def answer(self, event: Callable[[float], list[fx.Effect]]) -> None:
-        """Something asynchronous is ready for the session."""
-        if not self.is_over:
-            self.perform(event(self.now))
-
-    def _read(self, effect: fx.ReadRun) -> None:
-        run = self.device.read_run(effect)
-        self.answer(lambda now: self.session.run_read(effect.token, run, now))
-
-    def _pump(self) -> None:
-        while not self.is_over:
-            room = SEND_BUFFER_BYTES_MAX - self._channel.buffered[self._side]
-            frames = self.session.next_frames(room) if room > 0 else []
-            if not frames:
-                break
-            for frame in frames:
-                self._channel.send(self._side, frame)
-        self._arm()
-
-    def _arm(self) -> None:
-        due = None if self.is_over else self.session.next_wake()
-        if due is not None and (self._armed is None or due < self._armed or self._armed < self.now):
-            self._armed = max(due, self.now)
-            self.device.clockwork.at(due, self._wake)
-
-    def _wake(self) -> None:
-        self._armed = None
-        due = None if self.is_over else self.session.next_wake()
-        if due is not None and due <= self.now:
-            self.perform(self.session.wake(self.now))
-        else:
-            self._arm()
-
-    def end(self) -> None:
-        """No more of this link."""
-        if not self.is_over:
-            self.is_over = True
-            self._channel.cut(is_noticed=True)
-            self.device.link_over(self)
 
 
 class Device:
@@ -221,8 +105,7 @@ class Device:
         self.is_alive = False
         self.disk.crash()
         for link in list(self._all_links):
-            link.is_over = True
-            link._channel.cut(is_noticed=self.chance.random() < 0.5)
+            link.vanish(is_noticed=self.chance.random() < 0.5)
         self._links.clear()
         self._all_links.clear()
 

@@ -110,6 +110,8 @@ class World:
 
     def _admit(self, device: Device) -> None:
         owner = self.devices[0]
+        if device.space_id is not None:
+            return
         if not (owner.is_alive and device.is_alive and owner.has_all_keys()):
             self.clockwork.after(1.0, lambda: self._admit(device))
             return
@@ -129,12 +131,11 @@ class World:
         ops = [op.raw for op in owner.space.control.topological()]
 
         def arrive() -> None:
-            if device.is_alive and owner.space_id is not None:
+            if device.is_alive and device.space_id is None and owner.space_id is not None:
                 device.adopt(owner.space_id, ops)
-            else:
-                self.clockwork.after(1.0, lambda: self._admit(device))
 
         owner.commit(Batch(), lambda: self.clockwork.after(0.05, arrive))
+        self.clockwork.after(6.0, lambda: self._admit(device))  # if a crash came in between
 
     def _schedule_trouble(self) -> None:
         trouble = self.trouble

@@ -362,3 +362,9 @@ def pair(
         BOB, is_offerer=False, spaces=[right] if right else [], expected=ALICE.device_id, is_slow=is_slow
     )
     return Wire(alice, bob, latency_s=latency_s), alice, bob
+
+
+def live_pair(latency_s: float = 0.001) -> tuple[Wire, Side, Side]:
+    wire, alice, bob = pair(shared_space(ALICE, BOB), shared_space(ALICE, BOB), latency_s=latency_s)
+    wire.start().until(lambda: alice.phase() is bob.phase() is fx.Phase.LIVE)
+    return wire, alice, bob

@@ -144,6 +144,13 @@ def test_a_poke_is_answered_once() -> None:
     assert not dialer.poked(LOW, 2)
 
 
+def test_a_poke_in_return_makes_the_larger_id_call_after_all() -> None:
+    dialer = make_dialer("given:1", own=HIGH)
+    assert dialer.set_wanted([LOW], 0) == [Poke(LOW, "given:1")]
+    assert dialer.poked(LOW, 0.1)
+    assert not dialer.poked(LOW, 0.2)
+
+
 def test_both_sides_keep_the_same_of_two_sessions() -> None:
     low, high = make_dialer(own=LOW), make_dialer(own=HIGH)
     for newcomer_is_lows in (True, False):

@@ -16,7 +16,8 @@ from sheaf.core.protocol.handshake import (
     pad_and_shuffle,
     space_tag,
 )
-from sheaf.core.protocol.messages import AnyMessage, Hello, Kind, Ping, Spaces, decode_message, encode_message
+from sheaf.core.protocol.message_codec import decode_message, encode_message
+from sheaf.core.protocol.messages import AnyMessage, Hello, Kind, Ping, Spaces
 from sheaf.core.protocol.mux import Message, Mux
 from sheaf.core.wire.frames import Stream, encode_frame
 from tests.unit.core.protocol.pretend_wire import (

@@ -8,13 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sheaf.core.base.errors import WireError
 from sheaf.core.base.ids import DocId, LogId, OpId, SpaceId
 from sheaf.core.base.limits import CREDIT_LIVE_BYTES, LOGS_MAX
 from sheaf.core.protocol import effects as fx
 from sheaf.core.protocol import messages as ms
 from sheaf.core.protocol.effects import Phase
 from sheaf.core.protocol.handshake import ANSWERER, make_hello, space_tag
-from sheaf.core.protocol.messages import AnyMessage, encode_message
+from sheaf.core.protocol.message_codec import decode_message, encode_message
+from sheaf.core.protocol.messages import AnyMessage
 from sheaf.core.protocol.mux import Message, Mux
 from sheaf.core.protocol.version_vector import version_digest
 from sheaf.core.space.run import Run
@@ -362,7 +364,7 @@ def test_honest_frames_mutated_on_the_way_only_ever_close_the_session(chance: ra
 @given(any_message)
 def test_every_message_is_read_back_as_it_was_written(message: AnyMessage) -> None:
     stream = HOME.get(type(message), Stream.CONTROL)
-    assert ms.decode_message(stream, encode_message(message)) == message
+    assert decode_message(stream, encode_message(message)) == message
 
 
 @settings(max_examples=500)
@@ -374,8 +376,8 @@ def test_the_decoder_is_total(
     for _ in range(data.draw(st.integers(0, 3))):
         payload[data.draw(st.integers(0, len(payload) - 1))] = data.draw(st.integers(0, 255))
     try:
-        ms.decode_message(stream, Message(kind, bytes(payload)))
-    except ms.WireError:
+        decode_message(stream, Message(kind, bytes(payload)))
+    except WireError:
         return
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sheaf.core.base.ids import DocId, LogId
+from sheaf.core.base.ids import LogId
 from sheaf.core.base.limits import CREDIT_CATCH_UP_BYTES, CREDIT_LIVE_BYTES, KIB, MIB
 from sheaf.core.protocol import effects as fx
 from sheaf.core.protocol.effects import Phase
@@ -23,18 +23,13 @@ from tests.unit.core.protocol.pretend_wire import (
     MemorySpace,
     Side,
     Wire,
+    live_pair,
     log_named,
     make_op,
     op_id_of,
     pair,
     shared_space,
 )
-
-
-def live_pair(latency_s: float = 0.001) -> tuple[Wire, Side, Side]:
-    wire, alice, bob = pair(shared_space(ALICE, BOB), shared_space(ALICE, BOB), latency_s=latency_s)
-    wire.start().until(lambda: alice.phase() is bob.phase() is Phase.LIVE)
-    return wire, alice, bob
 
 
 def test_members_of_one_space_become_live() -> None:
@@ -334,97 +329,6 @@ def test_a_space_made_on_both_sides_during_the_session_is_found() -> None:
         side.spaces[SPACE] = shared_space(ALICE, BOB)
         side.perform(side.session.space_added(SPACE, wire.now), wire.now)
     wire.until(lambda: alice.phase() is bob.phase() is Phase.LIVE)
-
-
-# --------------------------------------------------------------------------- the short VV
-
-
-def many_logs(count: int) -> MemorySpace:
-    space = shared_space(ALICE, BOB)
-    for number in range(count):
-        space.write(log_named(f"log {number}"), b"x")
-    return space
-
-
-def test_a_reconnect_with_one_changed_document_is_below_2_kib_and_one_round_trip() -> None:
-    left, right = many_logs(2000), many_logs(2000)
-    wire, alice, bob = pair(left, right)
-    wire.start().until(lambda: left.agreed != {} and right.agreed != {})
-    assert left.agreed[BOB.device_id] == right.agreed[ALICE.device_id] == left.durable_version()
-
-    left.write(log_named("today"), b"one changed document" + bytes(180))
-    wire, alice, bob = pair(left, right, latency_s=0.1)
-    wire.start().until(lambda: bool(alice.seen(fx.SpacePhase)))
-    handshake_bytes, matched_at = alice.sent_bytes + bob.sent_bytes, wire.now
-    wire.until(lambda: left.logs == right.logs)
-    assert wire.now - matched_at == pytest.approx(0.2)
-    wire.run(3)
-    assert alice.phase() is bob.phase() is Phase.LIVE
-    assert alice.sent_bytes + bob.sent_bytes - handshake_bytes < 2048
-
-
-def test_a_base_that_is_not_shared_costs_one_more_message() -> None:
-    left, right = many_logs(50), many_logs(50)
-    left.agreed[BOB.device_id] = {log_named("log 1"): 2}
-    right.write(log_named("new"), b"y")
-    wire, alice, bob = pair(left, right)
-    wire.start().until(lambda: alice.phase() is bob.phase() is Phase.LIVE)
-    assert left.logs == right.logs
-
-
-def test_a_restored_backup_tells_the_logs_it_lost() -> None:
-    left, right = many_logs(5), many_logs(5)
-    wire, alice, bob = pair(left, right)
-    wire.start().until(lambda: left.agreed != {} and right.agreed != {})
-    del right.logs[log_named("log 3")]
-    wire, alice, bob = pair(left, right)
-    wire.start().until(lambda: alice.phase() is bob.phase() is Phase.LIVE)
-    assert left.logs == right.logs
-
-
-# --------------------------------------------------------------------------- awareness
-
-
-def test_awareness_is_coalesced_to_ten_a_second_and_the_last_state_arrives() -> None:
-    wire, alice, bob = live_pair()
-    for number in range(200):
-        alice.perform(alice.session.send_ephemeral(SPACE, DOC, b"%d" % number, wire.now), wire.now)
-        wire.run(0.01)
-    wire.run(1)
-    got = [effect.data for effect in bob.seen(fx.Ephemeral)]
-    assert got[-1] == b"199"
-    assert len(got) <= 22
-
-
-def test_awareness_of_different_documents_does_not_wait_for_each_other() -> None:
-    wire, alice, bob = live_pair()
-    for number in range(5):
-        doc_id = DocId(bytes([number]) * 16)
-        alice.perform(alice.session.send_ephemeral(SPACE, doc_id, b"here", wire.now), wire.now)
-    wire.run(0.05)
-    assert len(bob.seen(fx.Ephemeral)) == 5
-
-
-# --------------------------------------------------------------------------- liveness
-
-
-def test_a_silent_peer_is_noticed_within_15_seconds() -> None:
-    wire, alice, _ = live_pair()
-    wire.run(7)
-    wire.is_cut = True
-    cut_at = wire.now
-    wire.until(lambda: alice.closed is not None)
-    assert wire.now - cut_at <= 15
-    assert alice.closed is not None
-    assert not alice.closed.is_peer_fault
-
-
-def test_an_idle_session_stays_and_measures_the_round_trip() -> None:
-    wire, alice, bob = live_pair(latency_s=0.025)
-    wire.run(120)
-    assert alice.closed is bob.closed is None
-    assert [effect.ms for effect in alice.seen(fx.RttMeasured)][-1] == pytest.approx(50)
-    assert len(alice.seen(fx.RttMeasured)) > 20
 
 
 # --------------------------------------------------------------------------- any schedule
