@@ -64,6 +64,8 @@ class _Device:
     is_wanted: bool = False
     is_connected: bool = False
     calling: str | None = None
+    is_poking: bool = False
+    """The call under way is only a poke: we wait to be dialled."""
     calling_until: Seconds = 0.0
     due: Seconds = 0.0
     failures: int = 0
@@ -185,9 +187,14 @@ class Dialer:
         return newcomer_is_mine == is_mine_right
 
     def should_answer(self, device: DeviceId) -> bool:
-        """Whether a poke from this device is worth an offer: wanted, and not being talked to."""
+        """Whether a poke from this device is worth an offer: wanted, and not being talked to.
+
+        Also while we poke it ourselves: a poke in return says that it knows no address of ours.
+        """
         entry = self._devices.get(device)
-        return entry is not None and entry.is_wanted and not entry.is_connected and entry.calling is None
+        if entry is None or not entry.is_wanted or entry.is_connected:
+            return False
+        return entry.calling is None or entry.is_poking
 
     def poked(self, device: DeviceId, now: Seconds) -> bool:
         """A poke came. True: offer to it now (counts as a call; report `connected` or `failed`)."""
@@ -238,11 +245,13 @@ class Dialer:
             self._begin(entry, address, now, CALL_PATIENCE_S)
             return Dial(device, address)
         self._begin(entry, address, now, POKE_PATIENCE_S)
+        entry.is_poking = True
         return Poke(device, address)
 
     @staticmethod
     def _begin(entry: _Device, address: str, now: Seconds, patience_s: float) -> None:
         entry.calling, entry.called_at, entry.calling_until = address, now, now + patience_s
+        entry.is_poking = False
 
     def _back_off(self, entry: _Device, now: Seconds, *, is_peer_fault: bool = False) -> None:
         first = BACKOFF_LAN_FIRST_S if entry.addresses else BACKOFF_FIRST_S
