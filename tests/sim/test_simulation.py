@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 import pytest
@@ -84,3 +85,15 @@ def test_the_oracle_notices_a_sender_that_skips_an_envelope(monkeypatch: pytest.
     monkeypatch.setattr(RunSender, "plan", skipping)
     monkeypatch.setattr(RunSender, "rewind", lambda *args: None)
     assert find_failure(lambda seed: World(seed=seed, devices_count=3))
+
+
+def test_many_devices_starting_at_once_end_with_one_connection_per_pair() -> None:
+    """FAULTS N20: everybody calls and pokes everybody, messages are doubled and lost."""
+    quiet = Trouble(
+        edits=1.0, crashes=0, cuts=0, stalls=0, partitions=0, control=0, seconds=8.0, late_joiners=0
+    )
+    world = World(seed=3, devices_count=9, trouble=quiet).run()
+    pairs = Counter(frozenset(channel.ends) for channel in world.network.channels if channel.is_open)
+    assert len(pairs) == 9 * 8 // 2
+    assert set(pairs.values()) == {1}
+    world.check()

@@ -20,7 +20,7 @@ from sheaf.core.protocol.messages import AnyMessage
 from sheaf.core.protocol.mux import Message, Mux
 from sheaf.core.protocol.version_vector import version_digest
 from sheaf.core.space.run import Run
-from sheaf.core.wire.frames import Stream, encode_frame
+from sheaf.core.wire.frames import Stream, decode_frame, encode_frame
 from tests.unit.core.protocol.pretend_wire import (
     ALICE,
     BOB,
@@ -379,6 +379,37 @@ def test_the_decoder_is_total(
         decode_message(stream, Message(kind, bytes(payload)))
     except WireError:
         return
+
+
+def test_ten_thousand_mutated_messages_are_refused_or_read_whole(seeded_random: random.Random) -> None:
+    left, right = shared_space(ALICE, BOB), shared_space(ALICE, BOB)
+    left.write(log_named("a"), *(b"%d" % number for number in range(50)))
+    left.add_op(make_op("more", make_op("genesis")))
+    wire, _, _ = pair(left, right)
+    wire.start().run(30)
+    corpus = [decode_frame(frame) for _, frame in wire.frames]
+    read = 0
+    for _ in range(10_000):
+        frame = seeded_random.choice(corpus)
+        payload = bytearray(frame.payload)
+        for _ in range(seeded_random.randint(1, 3)):
+            match seeded_random.randint(0, 3):
+                case 0 if payload:
+                    payload[seeded_random.randrange(len(payload))] ^= 1 << seeded_random.randrange(8)
+                case 1:
+                    del payload[seeded_random.randint(0, len(payload)) :]
+                case 2:
+                    place = seeded_random.randint(0, len(payload))
+                    payload[place:place] = seeded_random.randbytes(seeded_random.randint(1, 9))
+                case _ if payload:
+                    payload[seeded_random.randrange(len(payload))] = seeded_random.randrange(256)
+        try:
+            message = decode_message(frame.stream, Message(frame.kind, bytes(payload)))
+        except WireError:
+            continue
+        read += 1
+        assert encode_message(message).payload == bytes(payload)
+    assert 0 < read < 5000
 
 
 def test_space_ids_are_not_told_to_strangers() -> None:
