@@ -1,7 +1,7 @@
 """Pages: the flat block schema over a Y.XmlFragment, read as plain trees.
 
 A page's `body` holds `block`, `code`, `divider`, `table`, `image` and `embed` elements
-(docs/ARCHITECTURE, flat schema 1). Names this module does not know are kept and reported, never
+(PROTOCOL §12, flat schema 1). Names this module does not know are kept and reported, never
 deleted. Must not know Markdown or any other format.
 """
 
