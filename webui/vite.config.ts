@@ -41,6 +41,7 @@ export default defineConfig({
     // The module-preload polyfill would be an extra fetch of every chunk; all browsers we support have it built in.
     modulePreload: { polyfill: false },
     assetsInlineLimit: 0,
+    chunkSizeWarningLimit: 640,
     rollupOptions: {
       input: { main: "index.html", sw: "src/worker/sw.ts" },
       output: {

@@ -47,8 +47,8 @@ function emit(type, data = {}) {
 
 // ---- invented content ------------------------------------------------------------------------------------------
 
-function addSpace(name, role = "owner") {
-  const space = { space_id: id("s"), name, role, state: "ready" };
+function addSpace(name, role = "owner", space_id = id("s")) {
+  const space = { space_id, name, role, state: "ready" };
   spaces.set(space.space_id, space);
   return space;
 }
@@ -159,11 +159,20 @@ function peers() {
   const at = (behind) => [{ space_id: first, behind, done_bytes: 0, total_bytes: 0 }];
   const [ann, bo, chidi] = people;
   return [
-    { ...ann, state: "live", path: "webrtc", rtt_ms: 3.4, spaces: at(0), last_seen_at: now() },
+    {
+      ...ann,
+      state: "live",
+      path: "webrtc",
+      description: "host to host, 192.168.1.4 to 192.168.1.9",
+      rtt_ms: 3.4,
+      spaces: at(0),
+      last_seen_at: now(),
+    },
     {
       ...bo,
       state: "offline",
       path: null,
+      description: null,
       rtt_ms: null,
       spaces: at(12),
       last_seen_at: new Date(Date.now() - 7.2e6).toISOString(),
@@ -172,6 +181,7 @@ function peers() {
       ...chidi,
       state: "offline",
       path: null,
+      description: null,
       rtt_ms: null,
       spaces: at(40),
       last_seen_at: new Date(Date.now() - 2.6e8).toISOString(),
@@ -211,7 +221,7 @@ function orderAfter(document, parent_id, after_id) {
 function startJoin(ticket) {
   const join = {
     join_id: id("j"),
-    space_id: null,
+    space_id: id("s"),
     space_name: null,
     state: "searching",
     done_bytes: 0,
@@ -239,8 +249,7 @@ function startJoin(ticket) {
         if (!joins.has(join.join_id)) return;
         Object.assign(join, fields, { state });
         if (state === "done") {
-          const space = addSpace("Garden plans", "editor");
-          join.space_id = space.space_id;
+          const space = addSpace("Garden plans", "editor", join.space_id);
           addDocument(space.space_id, "Beds and paths");
           emit("spaces_changed");
         }

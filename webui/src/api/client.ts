@@ -1,9 +1,10 @@
 /** The daemon's HTTP API (INTERFACES, HTTP). Knows addresses and problems; nothing of stores or screens. */
 import type { DocumentId, SpaceId } from "../model/identifiers";
+import type { Document, Invitation, Join, Member, Peer, Space, Status } from "../model/library";
 import { ApiError, type SheafApi } from "../model/ports";
-import type { components } from "./schema";
 
-type Schema<Name extends keyof components["schemas"]> = components["schemas"][Name];
+/** RFC 9457, the part that is shown. */
+type Problem = { title: string; detail?: string | null };
 
 const request_timeout_ms = 15_000;
 
@@ -12,7 +13,7 @@ interface Call {
   body?: unknown;
 }
 
-function isProblem(value: unknown): value is Schema<"Problem"> {
+function isProblem(value: unknown): value is Problem {
   return typeof value === "object" && value !== null && "title" in value && typeof value.title === "string";
 }
 
@@ -61,27 +62,26 @@ export function createApi(base = "/api/v1"): SheafApi {
   return {
     signIn: async (token) => void (await call("/session", { method: "POST", body: { token } })),
     signOut: async () => void (await call("/session", { method: "DELETE" })),
-    status: () => read<Schema<"Status">>("/status"),
+    status: () => read<Status>("/status"),
     updateProfile: async (profile) => void (await call("/profile", { method: "PATCH", body: profile })),
-    spaces: async () => (await read<Schema<"SpaceList">>("/spaces")).spaces,
-    createSpace: (name) => read<Schema<"Space">>("/spaces", { method: "POST", body: { name } }),
-    renameSpace: (id, name) => read<Schema<"Space">>(space(id), { method: "PATCH", body: { name } }),
+    spaces: async () => (await read<{ spaces: Space[] }>("/spaces")).spaces,
+    createSpace: (name) => read<Space>("/spaces", { method: "POST", body: { name } }),
+    renameSpace: (id, name) => read<Space>(space(id), { method: "PATCH", body: { name } }),
     leaveSpace: async (id) => void (await call(space(id), { method: "DELETE" })),
-    documents: async (id) => (await read<Schema<"DocumentList">>(`${space(id)}/documents`)).documents,
-    document: (id) => read<Schema<"Document">>(document(id)),
-    createDocument: (id, body) =>
-      read<Schema<"Document">>(`${space(id)}/documents`, { method: "POST", body }),
-    updateDocument: (id, body) => read<Schema<"Document">>(document(id), { method: "PATCH", body }),
-    invitations: async (id) => (await read<Schema<"InvitationList">>(`${space(id)}/invitations`)).invitations,
-    createInvitation: (id, body) =>
-      read<Schema<"Invitation">>(`${space(id)}/invitations`, { method: "POST", body }),
+    documents: async (id) => (await read<{ documents: Document[] }>(`${space(id)}/documents`)).documents,
+    document: (id) => read<Document>(document(id)),
+    createDocument: (id, body) => read<Document>(`${space(id)}/documents`, { method: "POST", body }),
+    updateDocument: (id, body) => read<Document>(document(id), { method: "PATCH", body }),
+    invitations: async (id) =>
+      (await read<{ invitations: Invitation[] }>(`${space(id)}/invitations`)).invitations,
+    createInvitation: (id, body) => read<Invitation>(`${space(id)}/invitations`, { method: "POST", body }),
     revokeInvitation: async (id, invitationId) =>
       void (await call(`${space(id)}/invitations/${encodeURIComponent(invitationId)}`, { method: "DELETE" })),
-    join: (ticket) => read<Schema<"Join">>("/join", { method: "POST", body: { ticket } }),
-    joinProgress: (joinId) => read<Schema<"Join">>(`/join/${encodeURIComponent(joinId)}`),
+    join: (ticket) => read<Join>("/join", { method: "POST", body: { ticket } }),
+    joinProgress: (joinId) => read<Join>(`/join/${encodeURIComponent(joinId)}`),
     cancelJoin: async (joinId) =>
       void (await call(`/join/${encodeURIComponent(joinId)}`, { method: "DELETE" })),
-    members: async (id) => (await read<Schema<"MemberList">>(`${space(id)}/members`)).members,
-    peers: async () => (await read<Schema<"PeerList">>("/peers")).peers,
+    members: async (id) => (await read<{ members: Member[] }>(`${space(id)}/members`)).members,
+    peers: async () => (await read<{ peers: Peer[] }>("/peers")).peers,
   };
 }

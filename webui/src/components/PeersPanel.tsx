@@ -85,7 +85,9 @@ export function PeersPanel() {
                 <span>
                   <strong>{peer.user_name}</strong> <span className="muted">{peer.device_name}</span>
                 </span>
-                <span className="muted">{connectionWords(peer, now)}</span>
+                <span className="muted" title={peer.description ?? undefined}>
+                  {connectionWords(peer, now)}
+                </span>
                 {progressWords(peer) ? <span className="muted">{progressWords(peer)}</span> : null}
               </span>
               <span className={`dot dot-${peer.state}`} aria-hidden="true" />

@@ -196,7 +196,7 @@ function OpenInvitations({ spaceId, invitations, shown }: OpenInvitationsProps) 
             <span>
               {invitation.role === "reader" ? "To read" : "To write"}
               <span className="muted">
-                {invitation.uses_left === null ? "" : ` · ${invitation.uses_left} left`}
+                {` · ${invitation.uses_left} left`}
                 {invitation.expires_at ? ` · ends ${relativeTime(invitation.expires_at, now)}` : ""}
               </span>
             </span>

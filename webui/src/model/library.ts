@@ -43,6 +43,8 @@ export interface Peer {
   device_name: string;
   state: "connecting" | "syncing" | "live" | "offline";
   path: "webrtc" | "tunnel" | "relay" | null;
+  /** The path for somebody who wants to know: addresses and kinds of candidates. */
+  description: string | null;
   rtt_ms: number | null;
   spaces: PeerSpace[];
   last_seen_at: string | null;
@@ -87,24 +89,24 @@ export interface Member {
 export interface Invitation {
   invitation_id: string;
   /** Present only for invitations that this device issued. */
-  ticket?: string | null;
-  link?: string | null;
-  qr_svg?: string | null;
+  ticket: string | null;
+  link: string | null;
+  qr_svg: string | null;
   role: Role;
   expires_at: string | null;
-  uses_left: number | null;
+  uses_left: number;
 }
 
 export type JoinState = "searching" | "connecting" | "joining" | "catching_up" | "done" | "failed";
 
 export interface Join {
   join_id: string;
-  space_id: SpaceId | null;
+  space_id: SpaceId;
   space_name: string | null;
   state: JoinState;
   done_bytes: number;
   total_bytes: number;
-  error: { title: string; detail: string | null } | null;
+  error: { title: string; detail: string } | null;
 }
 
 /** What came over the event stream (HTTP: `GET /events`). */

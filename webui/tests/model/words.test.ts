@@ -15,6 +15,7 @@ function peer(name: string, behind: number, fields: Partial<Peer> = {}): Peer {
     device_name: `${name}'s`,
     state: "offline",
     path: null,
+    description: null,
     rtt_ms: null,
     spaces: [{ space_id: "s_1", behind, done_bytes: 0, total_bytes: 0 }],
     last_seen_at: null,

@@ -6,7 +6,7 @@ import { pretendApi, refused } from "../support/pretend-api";
 function join(fields: Partial<Join>): Join {
   return {
     join_id: "j",
-    space_id: null,
+    space_id: "s_1",
     space_name: null,
     state: "searching",
     done_bytes: 0,
