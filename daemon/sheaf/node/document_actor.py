@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from sheaf.core.base.errors import NotAllowed, ProtocolViolation, StorageFailure, UpdateRefused
+from sheaf.core.base.errors import NotAllowed, ProtocolViolation, UpdateRefused
 from sheaf.core.base.ids import DeviceId, DocId
 from sheaf.core.base.machine import Entropy
 from sheaf.core.crdt.inspector import UpdateSummary, inspect_update
@@ -167,7 +167,7 @@ class DocumentActor:
         self._handles: list[Handle] = []
         self._waiting: list[Delivery] = []
         self._loaded = asyncio.Event()
-        self._failure: StorageFailure | None = None
+        self._failure: Exception | None = None
         self.edits_since_snapshot = 0
 
     # ------------------------------------------------------------------ life
@@ -194,13 +194,13 @@ class DocumentActor:
         return not self._handles
 
     async def loaded(self) -> None:
-        """Wait until the history has been read. Raises StorageFailure."""
+        """Wait until the history has been read, or whoever read it gave up. Raises what loading raised."""
         await self._loaded.wait()
         if self._failure is not None:
             raise self._failure
 
-    def fail_loading(self, failure: StorageFailure) -> None:
-        """The history cannot be read; whoever waits is told."""
+    def fail_loading(self, failure: Exception | None) -> None:
+        """The history cannot be read; whoever waits is told. None: reading was only given up."""
         self._failure = failure
         self._loaded.set()
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from sheaf.core.base.errors import StorageFailure
 from sheaf.core.base.ids import INDEX_DOC_ID, DeviceId, DocId
 from sheaf.core.base.machine import Entropy
 from sheaf.core.crdt.replica import EMPTY_UPDATE, ReplicaPoisoned
@@ -53,23 +52,28 @@ class OpenDocuments:
     # ------------------------------------------------------------------ opening and freeing
 
     async def open(self, doc_id: DocId) -> DocumentActor:
-        """The document, loaded. Raises StorageFailure."""
-        actor = self._actors.get(doc_id)
-        if actor is not None:
+        """The document, loaded; the same actor for everybody who has it open. Raises StorageFailure."""
+        while (actor := self._actors.get(doc_id)) is not None:
             await actor.loaded()
-            return actor
+            if self._actors.get(doc_id) is actor:
+                return actor  # else it was freed, or given up, before our turn came
         actor = DocumentActor(doc_id=doc_id, host=self._host, clock=self._clock, entropy=self._entropy)
         self._actors[doc_id] = actor
         try:
             await self._load(actor)
-        except StorageFailure as failure:
+        except BaseException as failure:
             self._actors.pop(doc_id, None)
-            actor.fail_loading(failure)
+            actor.fail_loading(failure if isinstance(failure, Exception) else None)
             raise
         return actor
 
     async def _load(self, actor: DocumentActor) -> None:
-        """What arrives from now on waits in the actor; what came before is flushed and read."""
+        """What arrives from now on waits in the actor; what came before is flushed and read.
+
+        Local edits that wait to be sealed may be sealed while we read, too late to be read:
+        they are taken first, and again applying one that was read changes nothing.
+        """
+        waiting = self._sealer.waiting_of(actor.doc_id)
         await self._committer.flush()
         loaded = await load_replica(
             store=self._store, space=self._space, doc_id=actor.doc_id, entropy=self._entropy
@@ -77,7 +81,7 @@ class OpenDocuments:
         quarantine = self._committer.unit.batch.quarantine
         for log_id, seq, env_id, reason in loaded.refused:
             quarantine.append(QuarantineRow(self._space.space_id, log_id, seq, env_id, reason))
-        for update in self._sealer.waiting_of(actor.doc_id):
+        for update in waiting:
             loaded.replica.apply(update)
         actor.edits_since_snapshot = loaded.edits
         actor.finish_loading(loaded.replica)
