@@ -82,9 +82,7 @@ async def test_n8_a_members_poisoned_envelopes_are_quarantined_and_the_rest_goes
     assert quarantined == len(poison)
     ada.start()  # and they do not wait for it at the next start
     assert text(ada, target) == "safe and sound"
-    wait_until(
-        lambda: ada.get("/peers")["peers"][0]["state"] == "live", timeout_s=30, what="mal is met again"
-    )
+    until_live(ada, mal)
 
 
 async def type_into(daemon: Daemon, document_id: str, words: str) -> None:
