@@ -51,6 +51,10 @@ TUNNEL_HEAD_START_S: Final = 0.5
 FIRST_FRAMES_MAX: Final = 8
 
 
+class NobodyThere(TransportFailure):
+    """Somebody listens at the address, but does not answer to the rendezvous id."""
+
+
 @dataclass(frozen=True, slots=True)
 class DialTarget:
     """Whom to call: where signals for it are left, how to seal them, and who must answer."""
@@ -229,7 +233,7 @@ class Connector:
         self.on_expecting(frozenset(self._answers))
         try:
             if not await self._send(sealed, target.rid, address, route):
-                raise TransportFailure("the device is not there")
+                raise NobodyThere("nobody answers to that name there")
             async with asyncio.timeout(ANSWER_DEADLINE_S):
                 answer = await waiting
         except TimeoutError:

@@ -68,7 +68,7 @@ class PeerLinks:
         self._on_closed = on_closed
         self._own = identity.device.device_id
         self._links: dict[DeviceId, PeerLink] = {}
-        self._unnamed: set[PeerLink] = set()
+        self._unnamed: dict[PeerLink, Callable[[str], None] | None] = {}
         self._last_seen: dict[DeviceId, int] = {}
         self.joins: Joins | None = None
         self.connections_made = 0
@@ -97,8 +97,15 @@ class PeerLinks:
 
     # ------------------------------------------------------------------ links (LinkOwner)
 
-    def adopt(self, connection: Connection, *, expected: DeviceId | None) -> PeerLink:
-        """Begin a session on a fresh connection."""
+    def adopt(
+        self,
+        connection: Connection,
+        *,
+        expected: DeviceId | None,
+        on_lost: Callable[[str], None] | None = None,
+    ) -> PeerLink:
+        """Begin a session on a fresh connection; `on_lost` is told if it ends before the other side
+        has proved who it is."""
         session = Session(
             is_offerer=connection.is_offerer,
             device=self._identity.device,
@@ -118,7 +125,7 @@ class PeerLinks:
             store=self._store,
             clock=self._clock,
         )
-        self._unnamed.add(link)
+        self._unnamed[link] = on_lost
         self._tasks.spawn(link.run(), "peer link")
         link.start(connection.attach)
         return link
@@ -127,7 +134,7 @@ class PeerLinks:
         """The other side proved who it is; an older connection to it gives way."""
         device_id = link.device_id
         assert device_id is not None
-        self._unnamed.discard(link)
+        self._unnamed.pop(link, None)
         older = self._links.get(device_id)
         if older is not None and not self._keeps_newcomer(device_id, link.is_offerer):
             link.close("there is a connection already")
@@ -153,7 +160,9 @@ class PeerLinks:
 
     def link_closed(self, link: PeerLink, reason: str) -> None:
         """A connection ended; the dialer decides when to try again."""
-        self._unnamed.discard(link)
+        on_lost = self._unnamed.pop(link, None)
+        if on_lost is not None:
+            on_lost(reason)
         if self.joins is not None:
             self.joins.link_closed(link, reason)
         device_id = link.device_id

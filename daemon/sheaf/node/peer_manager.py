@@ -26,7 +26,7 @@ from sheaf.core.protocol.pairing import InviteKeys
 from sheaf.core.protocol.rendezvous import invite_tag
 from sheaf.core.protocol.signaling import OpenedSignal, SignalKind, open_signal
 from sheaf.node.address_book import AddressBook
-from sheaf.node.connector import Connection, Connector, DialTarget
+from sheaf.node.connector import Connection, Connector, DialTarget, NobodyThere
 from sheaf.node.driver import WakeTimer
 from sheaf.node.events import EventBus
 from sheaf.node.identity import LocalIdentity
@@ -209,12 +209,17 @@ class PeerManager:
         for target in self._book.targets(device_id):
             try:
                 connection = await self._connector.dial(target, address=address, route=route)
+            except NobodyThere as error:
+                failure = str(error)
+                continue  # it may answer under another space's rendezvous id
             except (TransportFailure, ProtocolViolation) as error:
                 failure = str(error)
-                if isinstance(error, TransportFailure) and "not there" in failure:
-                    continue  # it may answer under another space's rendezvous id
                 break
-            self.links.adopt(connection, expected=device_id)
+            self.links.adopt(
+                connection,
+                expected=device_id,
+                on_lost=lambda reason: self._failed(device_id, address, reason),
+            )
             return
         self._failed(device_id, address, failure)
 

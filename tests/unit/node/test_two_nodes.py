@@ -284,3 +284,17 @@ async def test_a_new_name_reaches_the_other_members() -> None:
         await join(ann, bob, space)
         await bob.update_profile(user_name="Robert")
         await until(lambda: "Robert" in {member.name for member in ann.members(space)})
+
+
+async def test_a_connection_lost_before_the_greeting_is_tried_again() -> None:
+    lan = MemoryLan()
+    anns, bobs = machine(lan, "ann"), machine(lan, "bob")
+    async with running(anns, bobs) as (ann, bob):
+        space = (await ann.create_space("Home")).space_id
+        await join(ann, bob, space)
+        await lan.cut()
+        await until(lambda: all(peer.state is not PeerState.LIVE for peer in ann.peers() + bob.peers()))
+        lan.is_mute = 1  # the next channel carries nothing and breaks
+        lan.mend()
+        await until(lambda: bob.peers()[0].state is PeerState.LIVE)
+        assert lan.is_mute == 0
