@@ -230,7 +230,7 @@ def _bind(host: str, port: int) -> list[socket.socket]:
 
 
 def _bound(family: socket.AddressFamily | int, address: object) -> socket.socket:
-    made = socket.socket(family, socket.SOCK_STREAM)
+    made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named, or asyncio leaves Nagle on
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
