@@ -13,17 +13,23 @@ import shutil
 import sys
 import time
 import traceback
-from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from tests.bench import keystroke, processes
+from tests.bench import at_rest, catch_up, keystroke, processes
+from tests.bench.bench import Bench, Part
 from tests.bench.report import Report
 from tests.support.repository import ROOT
 
-Part = Callable[..., Coroutine[Any, Any, None]]
-PARTS: dict[str, Part] = {keystroke.PART: keystroke.measure}
+PARTS: dict[str, Part] = {
+    keystroke.PART: keystroke.measure,
+    catch_up.PART: catch_up.measure,
+    at_rest.RECONNECT: at_rest.reconnect,
+    at_rest.START: at_rest.start,
+    at_rest.IDLE: at_rest.idle,
+    at_rest.CREATE: at_rest.create,
+}
 QUIET_LOAD = 1.5
 SECONDS_MAX = 360.0
 
@@ -43,8 +49,9 @@ def main() -> int:
     report = Report()
     try:
         _machine(report, scratch)
-        for name in options.names or PARTS:
-            _run(name, report, scratch, is_quick=options.quick)
+        with ExitStack() as stack:
+            bench = Bench(report, scratch, options.quick, stack)
+            asyncio.run(_measure(bench, options.names or list(PARTS)))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     print(f"\n{report.table()}\n")
@@ -71,21 +78,19 @@ def _machine(report: Report, scratch: Path) -> None:
     )
 
 
-def _run(name: str, report: Report, scratch: Path, *, is_quick: bool) -> None:
-    print(f"{name}:", flush=True)
-    begin = time.monotonic()
-    try:
-        asyncio.run(_bounded(PARTS[name](report, scratch, is_quick=is_quick)))
-    except Exception as error:  # noqa: BLE001  # the other parts are measured all the same
-        traceback.print_exc()
-        report.failures[name] = f"{type(error).__name__}: {error}"
-    report.facts["load"].append(round(processes.load(), 2))
-    print(f"  ({time.monotonic() - begin:.0f} s)\n", flush=True)
-
-
-async def _bounded(work: Coroutine[Any, Any, None]) -> None:
-    async with asyncio.timeout(SECONDS_MAX):
-        await work
+async def _measure(bench: Bench, names: list[str]) -> None:
+    deadline = time.monotonic() + SECONDS_MAX
+    for name in names:
+        print(f"{name}:", flush=True)
+        begin = time.monotonic()
+        try:
+            async with asyncio.timeout(deadline - begin):
+                await PARTS[name](bench)
+        except Exception as error:  # noqa: BLE001  # the other parts are measured all the same
+            traceback.print_exc()
+            bench.report.failures[name] = f"{type(error).__name__}: {error}"
+        bench.report.facts["load"].append(round(processes.load(), 2))
+        print(f"  ({time.monotonic() - begin:.0f} s)\n", flush=True)
 
 
 if __name__ == "__main__":

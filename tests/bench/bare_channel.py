@@ -48,7 +48,8 @@ def measure(total_bytes: int, frame_bytes: int) -> float:
 
 
 def _carry(source: subprocess.Popen[str], target: subprocess.Popen[str]) -> None:
-    assert source.stdout is not None and target.stdin is not None
+    assert source.stdout is not None
+    assert target.stdin is not None
     target.stdin.write(source.stdout.readline())
     target.stdin.flush()
 

@@ -15,6 +15,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, a
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.bench.bench import Bench
 from tests.bench.processes import counting_syncs
 from tests.bench.report import Report, Spread, percentile
 from tests.bench.servers import NodeServer, hocuspocus, y_websocket
@@ -41,11 +42,11 @@ class Contestant:
     burst_per_s: list[float] = field(default_factory=list)
 
 
-async def measure(report: Report, scratch: Path, *, is_quick: bool) -> None:
+async def measure(bench: Bench) -> None:
     """Everything about keystrokes."""
-    rounds, keys, burst = (2, 30, 300) if is_quick else (6, 80, 1000)
+    rounds, keys, burst = (2, 30, 300) if bench.is_quick else (6, 80, 1000)
     with ExitStack() as stack:
-        systems = _contestants(stack, scratch)
+        systems = _contestants(stack, bench.scratch)
         async with AsyncExitStack() as tabs:
             pairs = [await tabs.enter_async_context(system.tabs()) for system in systems]
             for pair in pairs:
@@ -61,10 +62,10 @@ async def measure(report: Report, scratch: Path, *, is_quick: bool) -> None:
                     system.burst_ms.append(latencies)
             syncs = {}
             for system, pair in zip(systems, pairs, strict=True):
-                with counting_syncs(system.pids, scratch) as count:
+                with counting_syncs(system.pids, bench.scratch) as count:
                     await _typing(pair, 20)
                 syncs[system.name] = None if count.calls is None else count.calls / 20
-    _report(report, systems, syncs)
+    _report(bench.report, systems, syncs)
 
 
 def _contestants(stack: ExitStack, scratch: Path) -> list[Contestant]:
@@ -156,15 +157,31 @@ def _report(report: Report, systems: list[Contestant], syncs: dict[str, float | 
         syncs_text = "" if syncs[system.name] is None else f"{syncs[system.name]:.1f} fsyncs per key"
         figure = " / ".join(f"{percentile(values, share):.2f}" for share in (0.5, 0.9, 0.99))
         spread = Spread.of([percentile(round_ms, 0.5) for round_ms in system.paced])
-        report.add(PART, f"{system.name}, p50/p90/p99 ms", figure, against=f"p50 by round {spread.text()}", aim=syncs_text)
-    ratio = Spread.of([percentile(a, 0.5) / percentile(b, 0.5) for a, b in zip(sheaf.paced, plain.paced, strict=True)])
+        report.add(
+            PART,
+            f"{system.name}, p50/p90/p99 ms",
+            figure,
+            against=f"p50 by round {spread.text()}",
+            aim=syncs_text,
+        )
+    ratio = Spread.of(
+        [percentile(a, 0.5) / percentile(b, 0.5) for a, b in zip(sheaf.paced, plain.paced, strict=True)]
+    )
     report.add(
-        PART, "p50, Sheaf ÷ y-websocket", f"×{ratio.text()}", against="y-websocket 2.1.0 in memory", aim="≤ ×2",
+        PART,
+        "p50, Sheaf ÷ y-websocket",
+        f"×{ratio.text()}",
+        against="y-websocket 2.1.0 in memory",
+        aim="≤ ×2",
         met=ratio.median <= 2,
     )
     ours, theirs = (percentile(everything[name], 0.99) for name in (sheaf.name, stored.name))
     report.add(
-        PART, "p99, Sheaf vs Hocuspocus+SQLite", f"{ours:.2f} ms", against=f"{theirs:.2f} ms", aim="below",
+        PART,
+        "p99, Sheaf vs Hocuspocus+SQLite",
+        f"{ours:.2f} ms",
+        against=f"{theirs:.2f} ms",
+        aim="below",
         met=ours < theirs,
     )
     for system in systems:

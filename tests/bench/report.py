@@ -60,14 +60,19 @@ class Report:
         """One line of the table; it is printed when it is known."""
         claim = Claim(part, what, figure, against, aim, met)
         self.claims.append(claim)
-        print("  " + " · ".join(word for word in (what, figure, against, aim, _verdict(claim)) if word), flush=True)
+        print(
+            "  " + " · ".join(word for word in (what, figure, against, aim, _verdict(claim)) if word),
+            flush=True,
+        )
 
     def table(self) -> str:
         """The whole table."""
         rows = [("part", "what", "measured", "against", "aim", "")]
         rows += [(c.part, c.what, c.figure, c.against, c.aim, _verdict(c)) for c in self.claims]
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        lines = ["  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)) for row in rows]
+        lines = [
+            "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)) for row in rows
+        ]
         lines.insert(1, "  ".join("─" * width for width in widths))
         return "\n".join(line.rstrip() for line in lines)
 

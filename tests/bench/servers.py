@@ -48,7 +48,9 @@ def hocuspocus(scratch: Path, *, debounce_ms: int | None = None) -> Iterator[Nod
 
 
 @contextmanager
-def _running(arguments: Sequence[str], scratch: Path, environment: dict[str, str], sign: str) -> Iterator[int]:
+def _running(
+    arguments: Sequence[str], scratch: Path, environment: dict[str, str], sign: str
+) -> Iterator[int]:
     prepared(FOLDER)
     log_path = scratch / f"{Path(arguments[0]).stem}-{time.monotonic_ns()}.log"
     with log_path.open("wb") as log:
