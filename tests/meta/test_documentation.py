@@ -44,3 +44,16 @@ def test_a_decision_says_its_number_and_status(document: str) -> None:
 
 def test_the_changelog_has_a_place_for_what_comes_next() -> None:
     assert "## [Unreleased]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_every_test_the_threat_model_names_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs/THREAT_MODEL.md").read_text()))
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests").glob("*/**/test_*.py"))
+    assert len(named) > 50
+    assert named <= set(re.findall(r"def (test_\w+)\(", tests))
+
+
+def test_every_decision_is_in_the_index() -> None:
+    index = (ROOT / "docs/decisions/README.md").read_text()
+    decisions = [name.split("/")[-1] for name in PAGES if name.startswith("docs/decisions/0")]
+    assert [name for name in decisions if f"]({name})" not in index] == []
