@@ -85,7 +85,8 @@ class Handle:
         self._committed = 0
         self._room = asyncio.Event()
         self._room.set()
-        self._gapped: deque[bytes] = deque()
+        self._gapped: deque[tuple[int, bytes]] = deque()
+        """Updates that wait for what they build on, with their number among this tab's submits."""
         self.is_closed = False
 
     @property
@@ -122,23 +123,24 @@ class Handle:
             self._actor.leave(self)
             self.subscriber.closed(CloseCode.TOO_SLOW, "out of step with the document; connect again")
             return
-        self._gapped.append(update)
+        self._gapped.append((self._submitted, update))
         self.subscriber.missing(self.state_vector())
 
     def _retry_gapped(self) -> None:
         while self._gapped:
             try:
-                self._actor.submit(self, self._gapped[0], agent=None)
+                self._actor.submit(self, self._gapped[0][1], agent=None)
             except UpdateGap:
                 return
             self._gapped.popleft()
 
     def submit_done(self) -> None:
-        """One more of this tab's submits is durable."""
+        """One more of this tab's submits is durable; the tab is told how many of the first are."""
         self._committed += 1
         self._room.set()
         if not self.is_closed:
-            self.subscriber.committed(self._committed, self._actor.replica.state_vector())
+            frames = min(self._committed, self._gapped[0][0] - 1) if self._gapped else self._committed
+            self.subscriber.committed(frames, self._actor.replica.state_vector())
 
     def awareness(self, data: bytes) -> None:
         """Presence from this tab. Raises WireError on junk."""

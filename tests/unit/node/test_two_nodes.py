@@ -217,6 +217,31 @@ async def test_an_update_that_came_too_early_waits_for_what_it_builds_on() -> No
         await handle.close()
 
 
+async def test_a_waiting_update_is_not_counted_as_saved_when_a_later_one_is() -> None:
+    lan = MemoryLan()
+    async with running(machine(lan, "ann")) as (ann,):
+        space = (await ann.create_space("Home")).space_id
+        doc = await new_text(ann, space)
+        listener = Listener()
+        handle = await ann.open_document(doc, listener)
+        source = pycrdt.Doc()
+        text = source.get("text", type=pycrdt.Text)
+        updates: list[bytes] = []
+        subscription = source.observe(lambda event: updates.append(event.update))
+        text.insert(0, "first")
+        text.insert(5, " second")
+        unrelated = pycrdt.Doc()
+        unrelated["text"] = pycrdt.Text("other words")
+        await handle.submit(updates[1])
+        await handle.submit(unrelated.get_update())
+        await ann._library.host(space).flush()
+        assert listener.frames == 0  # frame 1 is in memory only
+        await handle.submit(source.get_update())
+        await until(lambda: listener.frames == 3)
+        source.unobserve(subscription)
+        await handle.close()
+
+
 async def test_a_hostile_update_is_refused_and_changes_nothing() -> None:
     lan = MemoryLan()
     async with running(machine(lan, "ann")) as (ann,):
