@@ -99,7 +99,7 @@ async def history(data_dir: Path, space_id: str) -> AsyncIterator[HistoryWriter]
                 writer=LogWriter(space, identity.device, identity.certificate, entropy=os.urandom),
                 restored=[],
             ),
-            claims=ClientClaims(space_id=space.space_id, owners={}),
+            claims=ClientClaims(space_id=space.space_id, owners={}, own=identity.device.device_id),
             identity=identity,
             store=store,
             unit=UnitOfWork(),

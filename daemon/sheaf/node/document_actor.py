@@ -25,7 +25,8 @@ from sheaf.core.base.ids import DeviceId, DocId
 from sheaf.core.base.machine import Entropy
 from sheaf.core.crdt.inspector import UpdateSummary, inspect_update
 from sheaf.core.crdt.replica import Replica, ReplicaPoisoned, UpdateGap
-from sheaf.core.protocol.presence import Presence
+from sheaf.core.protocol.presence import Presence, clients_of
+from sheaf.node.client_claims import ClientClaims
 from sheaf.node.views import CloseCode, DocumentSubscriber
 from sheaf.ports import Clock
 
@@ -39,6 +40,9 @@ class DocumentHost(Protocol):
     """What a document needs of its space."""
 
     def can_write(self) -> bool: ...
+
+    @property
+    def claims(self) -> ClientClaims: ...
 
     def check_claims(self, summary: UpdateSummary, replica: Replica) -> None:
         """Raises UpdateRefused when the update writes in another device's name."""
@@ -311,7 +315,10 @@ class DocumentActor:
 
     def local_presence(self, handle: Handle, data: bytes) -> None:
         """Presence from a tab; goes to all tabs (the sender's too: that keeps its socket alive) and peers."""
-        self._spread_presence(self.presence.apply(handle, data, self._clock.now()), source=None)
+        change = self.presence.apply(handle, data, self._clock.now())
+        for client_id in clients_of(change):
+            self.host.claims.shown_here(client_id)
+        self._spread_presence(change, source=None)
 
     def remote_presence(self, device: DeviceId, data: bytes) -> None:
         """Presence from a peer's tabs; junk is dropped."""
@@ -319,6 +326,8 @@ class DocumentActor:
             change = self.presence.apply(device, data, self._clock.now())
         except ProtocolViolation:
             return
+        for client_id in clients_of(change):
+            self.host.claims.shown_elsewhere(client_id)
         self._spread_presence(change, source=device)
 
     def device_left(self, device: DeviceId) -> None:

@@ -103,7 +103,7 @@ class SpaceHost:
         self.space_id = restored.space.space_id
         self.durable = restored.durable
         self.touched = restored.touched
-        self._claims = ClientClaims(space_id=self.space_id, owners=restored.claims)
+        self.claims = ClientClaims(space_id=self.space_id, owners=restored.claims, own=device.device_id)
         self.view = SpaceWindow(space=restored.space, durable=restored.durable, agreed=restored.agreed)
         self._device = device
         self._store = store
@@ -203,7 +203,7 @@ class SpaceHost:
 
     def check_claims(self, summary: UpdateSummary, replica: Replica) -> None:
         """A tab may not add to what another device wrote (PROTOCOL §3, clock suppression)."""
-        self._claims.require(summary, self._device.device_id, replica)
+        self.claims.require(summary, self._device.device_id, replica)
 
     def local_edit(
         self, doc_id: DocId, update: bytes, summary: UpdateSummary | None, agent: str | None
@@ -213,7 +213,7 @@ class SpaceHost:
         now_ms = self._clock.wall_ms()
         if summary is None:
             summary = inspect_update(update)
-        self._claims.take(summary, self._device.device_id, unit.batch)
+        self.claims.take(summary, self._device.device_id, unit.batch)
         self._sealer.add(PendingRow(self._next_pending_id(), self.space_id, doc_id, update, now_ms, agent))
         self._touch(doc_id, now_ms, unit.batch)
         if doc_id == INDEX_DOC_ID:
@@ -350,11 +350,11 @@ class SpaceHost:
                 continue
             try:
                 summary = inspect_update(item.data)
-                self._claims.require(summary, envelope.device_id, None)
+                self.claims.require(summary, envelope.device_id, None)
             except UpdateRefused as error:
                 self._quarantine(envelope, str(error))
                 continue
-            self._claims.take(summary, envelope.device_id, batch)
+            self.claims.take(summary, envelope.device_id, batch)
             self._touch(item.doc_id, envelope.hlc_ms, batch)
             self.documents.deliver(item.doc_id, Delivery(item.data, summary, self._refuser(envelope)))
             if item.doc_id == INDEX_DOC_ID:

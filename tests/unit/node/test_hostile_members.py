@@ -105,3 +105,29 @@ async def test_presence_reaches_the_other_machine_and_ends_with_the_tab() -> Non
         await until(lambda: len(there.presence) == 2)
         assert b"null" in there.presence[-1]
         await two.close()
+
+
+async def test_nobody_can_take_the_client_id_that_a_tabs_presence_shows_before_its_first_word() -> None:
+    lan = MemoryLan()
+    async with running(machine(lan, "ann"), machine(lan, "mal")) as (ann, mal):
+        space = (await ann.create_space("Home")).space_id
+        await join(ann, mal, space)
+        doc, other = await new_text(ann, space), await new_text(ann, space, "Other")
+        listener = Listener()
+        handle = await ann.open_document(doc, listener)
+        handle.awareness(encode_awareness([AwarenessEntry(77, 1, '{"user":{"name":"Ann"}}')]))
+        squat = pycrdt.Doc(client_id=77)
+        squat.get("text", type=pycrdt.Text).insert(0, "mine now")
+        events = ann.events.subscribe()
+        seal_raw(mal, space, other, squat.get_update())
+        async for event in events:
+            if event.kind == "quarantined":
+                break
+        tab = pycrdt.Doc(client_id=77)
+        tab.get("text", type=pycrdt.Text).insert(0, "ann's words")
+        await handle.submit(tab.get_update())
+        await until(lambda: listener.frames == 1)
+        assert await text_of(ann, doc) == "ann's words"
+        assert await text_of(ann, other) == ""
+        events.close()
+        await handle.close()

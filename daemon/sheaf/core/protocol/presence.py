@@ -83,6 +83,14 @@ def encode_awareness(entries: Iterable[AwarenessEntry]) -> bytes:
     return write_uvar(len(fields)) + b"".join(fields)
 
 
+def clients_of(change: bytes | None) -> list[int]:
+    """The client ids that a change returned by `Presence` names as present."""
+    if change is None:
+        return []
+    entries = decode_awareness(change, bytes_max=len(change), clients_max=DOCUMENT_CLIENTS_MAX)
+    return [entry.client_id for entry in entries if entry.state is not None]
+
+
 @dataclass(slots=True)
 class _Client:
     source: Hashable
