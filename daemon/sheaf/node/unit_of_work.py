@@ -9,6 +9,7 @@ Invariants:
 1. Units are committed in the order they were opened, one at a time.
 2. `done` callbacks run after the commit, in the order they were added, on the event loop.
 3. After a failed commit no later unit is committed: the owner throws its memory away.
+4. Nobody waits for ever: whatever ends `run` fails those who wait, and those who come later.
 """
 
 from __future__ import annotations
@@ -17,10 +18,14 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import structlog
+
 from sheaf.core.base.errors import StorageFailure
 from sheaf.ports import Store, WriteBatch
 
 Callback = Callable[[], None]
+
+logger = structlog.get_logger("sheaf.commits")
 
 
 @dataclass(slots=True)
@@ -103,30 +108,51 @@ class Committer:
 
     async def run(self) -> None:
         """Commit units for ever; ends when a commit failed. Cancel to stop (flush first)."""
-        while self._failure is None:
-            await self._wakeup.wait()
-            self._wakeup.clear()
-            self._prepare(self._open)
-            if self._open.is_empty:
-                continue
-            unit, self._open = self._open, UnitOfWork()
-            self._in_flight = unit
-            await self._commit(unit)
-            self._in_flight = None
-
-    async def _commit(self, unit: UnitOfWork) -> None:
         try:
-            if not unit.batch.is_empty:
-                await self._store.commit(unit.batch)
+            while self._failure is None:
+                await self._wakeup.wait()
+                self._wakeup.clear()
+                await self._commit_next()
         except StorageFailure as failure:
-            self._failure = failure
-            for waiter in unit.waiters + self._open.waiters:
-                if not waiter.done():
-                    waiter.set_exception(failure)
+            self._stop(failure)
             self._on_failure(failure)
+        except Exception as error:  # memory and disk may disagree now: as bad as a failing disk
+            logger.exception("a unit of work could not be prepared or committed")
+            defect = StorageFailure(f"A defect of Sheaf kept this from being saved: {error!r}")
+            self._stop(defect)
+            self._on_failure(defect)
+        finally:
+            self._stop(StorageFailure("The space was closed before this was saved."))
+
+    async def _commit_next(self) -> None:
+        self._prepare(self._open)
+        if self._open.is_empty:
             return
+        unit, self._open = self._open, UnitOfWork()
+        self._in_flight = unit
+        if not unit.batch.is_empty:
+            await self._store.commit(unit.batch)
         for callback in unit.done:
-            callback()
+            self._call(callback)
         for waiter in unit.waiters:
             if not waiter.done():
                 waiter.set_result(None)
+        self._in_flight = None
+
+    def _call(self, callback: Callback) -> None:
+        """What is durable is durable: who cannot be told must not keep the others from hearing it."""
+        try:
+            callback()
+        except Exception:
+            logger.exception("somebody could not be told of a commit")
+
+    def _stop(self, failure: StorageFailure) -> None:
+        """Nothing is committed any more; whoever waits is told."""
+        if self._failure is not None:
+            return
+        self._failure = failure
+        in_flight = [] if self._in_flight is None else self._in_flight.waiters
+        for waiter in in_flight + self._open.waiters:
+            if not waiter.done():
+                waiter.set_exception(failure)
+        self._in_flight = None

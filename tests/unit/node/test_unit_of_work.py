@@ -93,3 +93,45 @@ async def test_flushing_an_idle_committer_returns() -> None:
     async with asyncio.timeout(5):
         await rig.committer.flush()
     await rig.tasks.close()
+
+
+async def test_one_who_cannot_be_told_does_not_keep_the_others_from_hearing() -> None:
+    rig = Rig()
+    rig.committer.unit.batch.settings["one"] = b"x"
+    rig.committer.after_commit(lambda: 1 // 0)  # type: ignore[arg-type]  # it raises
+    rig.add("two")
+    async with asyncio.timeout(5):
+        await rig.committer.flush()
+        assert rig.told == ["two"]
+        rig.add("three")
+        await rig.committer.flush()
+    assert rig.failures == []
+    await rig.tasks.close()
+
+
+async def test_a_defect_while_preparing_is_a_failure_and_not_a_silence() -> None:
+    rig = Rig()
+
+    def broken(unit: UnitOfWork) -> None:
+        raise AssertionError("a defect")
+
+    rig.committer._prepare = broken
+    rig.add("one")
+    async with asyncio.timeout(5):
+        with pytest.raises(StorageFailure, match="defect"):
+            await rig.committer.flush()
+    assert len(rig.failures) == 1
+    await rig.tasks.close()
+
+
+async def test_stopping_tells_those_who_wait_and_those_who_come_later() -> None:
+    rig = Rig()
+    rig.add("one")
+    waiting = asyncio.create_task(rig.committer.flush())
+    await asyncio.sleep(0)
+    await rig.tasks.close()
+    async with asyncio.timeout(5):
+        with pytest.raises(StorageFailure, match="closed"):
+            await waiting
+        with pytest.raises(StorageFailure, match="closed"):
+            await rig.committer.flush()
