@@ -99,6 +99,7 @@ def _announce(ready: object, data_dir: Path, *, open_it: bool) -> None:
     )
     typer.echo("`sheaf open` makes another link. Ctrl-C stops the daemon.")
     if ready.lan_listening:
-        typer.echo(f"Other machines reach this one at {ready.lan_listening}.")
+        port = ready.lan_listening.rpartition(":")[2]
+        typer.echo(f"Other machines reach this one at port {port}; `sheaf status` names its addresses.")
     if open_it:
         open_browser(ready.launch_link, data_dir)

@@ -220,12 +220,10 @@ class Node:
 
     def _lan(self) -> LanView:
         listening = self._network.signaling.listening
-        port = None if listening is None else listening.rpartition(":")[2]
-        addresses = self._network.local_addresses() if port is not None else ()
         return LanView(
             listening=listening,
             mdns=self._network.discovery.state,
-            addresses=tuple(_join_host_port(address, port or "0") for address in addresses),
+            addresses=dialable(listening, self._network.local_addresses()),
         )
 
     def _storage(self) -> StorageView:
@@ -406,6 +404,16 @@ class Node:
     async def cancel_join(self, join_id: str) -> None:
         """Give a join up. Raises NotFound."""
         await self._joins.cancel(join_id)
+
+
+def dialable(listening: str | None, local_addresses: Sequence[str]) -> tuple[str, ...]:
+    """The addresses others may try: a listener on every address has one for each of this machine's."""
+    if listening is None:
+        return ()
+    host, _, port = listening.rpartition(":")
+    if host not in ("0.0.0.0", "[::]"):
+        return (listening,)
+    return tuple(_join_host_port(address, port) for address in local_addresses)
 
 
 def _join_host_port(address: str, port: str) -> str:
