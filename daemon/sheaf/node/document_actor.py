@@ -21,12 +21,13 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from sheaf.core.base.errors import NotAllowed, ProtocolViolation, UpdateRefused
-from sheaf.core.base.ids import DeviceId, DocId
+from sheaf.core.base.ids import DeviceId, DocId, LogId
 from sheaf.core.base.machine import Entropy
 from sheaf.core.crdt.inspector import UpdateSummary, inspect_update
 from sheaf.core.crdt.replica import Replica, ReplicaPoisoned, UpdateGap
 from sheaf.core.protocol.presence import Presence, clients_of
 from sheaf.node.client_claims import ClientClaims
+from sheaf.node.document_loading import note_missing
 from sheaf.node.views import CloseCode, DocumentSubscriber
 from sheaf.ports import Clock
 
@@ -75,6 +76,8 @@ class Delivery:
 
     update: bytes
     summary: UpdateSummary
+    log_id: LogId
+    seq: int
     refused: Callable[[UpdateRefused], None]
     """Told when the document cannot take it after all (its envelope is quarantined)."""
 
@@ -174,6 +177,10 @@ class DocumentActor:
         self._waiting: list[Delivery] = []
         self._loaded = asyncio.Event()
         self._failure: Exception | None = None
+        self._early: deque[Delivery] = deque(maxlen=GAPPED_MAX)
+        self.missing: dict[LogId, int] = {}
+        """By log, the first envelope that may not be in the replica: what it builds on was not here.
+        Snapshots do not cover it, so that it is read again."""
         self.edits_since_snapshot = 0
 
     # ------------------------------------------------------------------ life
@@ -283,18 +290,31 @@ class DocumentActor:
         if self._replica is None:
             self._waiting.append(delivery)
             return
+        if self._apply_delivered(delivery):
+            early, self._early = list(self._early), deque(maxlen=GAPPED_MAX)
+            for each in early:
+                self.deliver(each)
+
+    def _apply_delivered(self, delivery: Delivery) -> bool:
+        """True when the document changed."""
         try:
-            effective = self._replica.apply(delivery.update, delivery.summary)
+            effective = self.replica.apply(delivery.update, delivery.summary)
+        except UpdateGap:  # no fault of its author's: we may have refused, or lost, what it builds on
+            self._early.append(delivery)
+            note_missing(self.missing, delivery.log_id, delivery.seq)
+            return False
         except UpdateRefused as error:
             delivery.refused(error)
-            return
+            return False
         except ReplicaPoisoned as error:
             delivery.refused(UpdateRefused(str(error)))
             self.host.poisoned(self.doc_id, error)
-            return
-        if effective is not None:
-            self._changed()
-            self.host.after_commit(lambda: self._show(effective, None))
+            return False
+        if effective is None:
+            return False
+        self._changed()
+        self.host.after_commit(lambda: self._show(effective, None))
+        return True
 
     def _local(
         self, effective: bytes, summary: UpdateSummary | None, origin: Handle | None, agent: str | None

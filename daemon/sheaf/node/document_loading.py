@@ -6,13 +6,15 @@ it away loses nothing. Knows the store's rows and the space's keys, nothing of t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+
+import structlog
 
 from sheaf.core.base.errors import UpdateRefused, WireError
 from sheaf.core.base.ids import DocId, EnvId, LogId
 from sheaf.core.base.machine import Entropy
-from sheaf.core.crdt.replica import Replica, UpdateGap
+from sheaf.core.crdt.replica import Replica, ReplicaPoisoned, UpdateGap
 from sheaf.core.space.payload import PayloadKind
 from sheaf.core.space.space import Space
 from sheaf.core.wire import cbor
@@ -20,18 +22,22 @@ from sheaf.ports import EnvelopeRow, SnapshotRow, Store
 
 COVERS_BYTES_MAX = 1024 * 1024
 
+logger = structlog.get_logger("sheaf.documents")
+
 
 @dataclass(slots=True)
 class LoadedDocument:
     """A replica with everything that is stored and sealed; unsealed local edits come on top.
 
-    `edits` counts the updates above the snapshot; `refused` are those the replica could not
-    take: (log, seq, env_id, reason).
+    `edits` counts the updates above the snapshot; `refused` are those no replica can take:
+    (log, seq, env_id, reason). `missing` says, by log, from which seq on an update could not
+    be applied yet, because something it builds on is not here.
     """
 
     replica: Replica
     edits: int
     refused: list[tuple[LogId, int, EnvId, str]] = field(default_factory=list)
+    missing: dict[LogId, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,40 +49,54 @@ class _Stored:
 async def load_replica(*, store: Store, space: Space, doc_id: DocId, entropy: Entropy) -> LoadedDocument:
     """Build the replica from the snapshot and the envelopes above it. Raises StorageFailure."""
     snapshot = await store.snapshot(space.space_id, doc_id)
-    covers = decode_covers(snapshot.covers) if snapshot is not None else {}
-    rows = await store.envelopes_of(space.space_id, doc_id, covers)
-    base = [] if snapshot is None else [snapshot.update]
-    updates = list(_updates(space, rows, doc_id))
+    if snapshot is not None:
+        rows = await store.envelopes_of(space.space_id, doc_id, decode_covers(snapshot.covers))
+        try:
+            return _load([snapshot.update], list(_updates(space, rows, doc_id)), entropy)
+        except (UpdateRefused, ReplicaPoisoned) as error:
+            logger.error("a snapshot cannot be read; the logs are read instead", reason=str(error))
+    rows = await store.envelopes_of(space.space_id, doc_id, {})
+    return _load([], list(_updates(space, rows, doc_id)), entropy)
+
+
+def _load(base: list[bytes], updates: Sequence[_Stored], entropy: Entropy) -> LoadedDocument:
+    """Raises UpdateRefused, ReplicaPoisoned when already `base` cannot be read."""
     try:
         replica = Replica.load([*base, *(stored.data for stored in updates)], entropy=entropy)
         return LoadedDocument(replica, len(updates))
-    except UpdateRefused:
+    except (UpdateRefused, ReplicaPoisoned):
         return _load_carefully(base, updates, entropy)
 
 
 def _load_carefully(base: Sequence[bytes], updates: Sequence[_Stored], entropy: Entropy) -> LoadedDocument:
     """Apply singly: what was stored before what it builds on waits; what is bad is left out."""
     loaded = LoadedDocument(Replica.load(base, entropy=entropy), len(updates))
-    waiting, gaps = list(updates), {}
+    waiting = list(updates)
     while waiting:
         again: list[_Stored] = []
         for stored in waiting:
+            row = stored.row
             try:
                 loaded.replica.apply(stored.data)
-            except UpdateGap as gap:
+            except UpdateGap:
                 again.append(stored)
-                gaps[stored.row.env_id] = str(gap)
             except UpdateRefused as error:
-                row = stored.row
                 loaded.refused.append((row.log_id, row.seq, row.env_id, str(error)))
+            except ReplicaPoisoned as error:
+                rest = _load_carefully(base, [each for each in updates if each.row is not row], entropy)
+                rest.refused.append((row.log_id, row.seq, row.env_id, str(error)))
+                return rest
         if len(again) == len(waiting):
-            loaded.refused += [
-                (stored.row.log_id, stored.row.seq, stored.row.env_id, gaps[stored.row.env_id])
-                for stored in again
-            ]
+            for stored in again:
+                note_missing(loaded.missing, stored.row.log_id, stored.row.seq)
             break
         waiting = again
     return loaded
+
+
+def note_missing(missing: dict[LogId, int], log_id: LogId, seq: int) -> None:
+    """An update of this envelope is not in the replica yet."""
+    missing[log_id] = min(seq, missing.get(log_id, seq))
 
 
 def _updates(space: Space, rows: Sequence[EnvelopeRow], doc_id: DocId) -> Iterator[_Stored]:
@@ -87,13 +107,14 @@ def _updates(space: Space, rows: Sequence[EnvelopeRow], doc_id: DocId) -> Iterat
                 yield _Stored(row, item.data)
 
 
-def snapshot_row(space: Space, doc_id: DocId, replica: Replica) -> SnapshotRow:
-    """The present state of a loaded document and which envelopes it contains."""
+def snapshot_row(space: Space, doc_id: DocId, replica: Replica, missing: Mapping[LogId, int]) -> SnapshotRow:
+    """The present state of a loaded document and which envelopes it contains; not the `missing` ones."""
+    covers = {head.log_id: min(head.applied, missing.get(head.log_id, head.applied)) for head in space.logs}
     return SnapshotRow(
         space_id=space.space_id,
         doc_id=doc_id,
         update=replica.encode_state(),
-        covers=encode_covers({head.log_id: head.applied for head in space.logs}),
+        covers=encode_covers(covers),
         pending_id_max=0,
     )
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+import structlog
+
 from sheaf.core.base.ids import INDEX_DOC_ID, DeviceId, DocId
 from sheaf.core.base.machine import Entropy
-from sheaf.core.crdt.replica import EMPTY_UPDATE, ReplicaPoisoned
+from sheaf.core.crdt.replica import EMPTY_UPDATE, ReplicaPoisoned, UpdateGap
 from sheaf.core.space.space import Space
 from sheaf.node.document_actor import Delivery, DocumentActor, DocumentHost
 from sheaf.node.document_loading import encode_covers, load_replica, snapshot_row
@@ -24,6 +26,8 @@ SNAPSHOT_EVERY_EDITS: Final = 500
 """A document with this many edits since its last snapshot gets a new one when it is freed…"""
 SNAPSHOT_OPEN_EVERY_EDITS: Final = 2000
 """…and while it stays open. The index document always does."""
+
+logger = structlog.get_logger("sheaf.documents")
 
 
 class OpenDocuments:
@@ -82,7 +86,11 @@ class OpenDocuments:
         for log_id, seq, env_id, reason in loaded.refused:
             quarantine.append(QuarantineRow(self._space.space_id, log_id, seq, env_id, reason))
         for update in waiting:
-            loaded.replica.apply(update)
+            try:
+                loaded.replica.apply(update)
+            except UpdateGap as gap:  # what it builds on is damaged here; it is durable all the same
+                logger.error("a local edit cannot be shown now", reason=str(gap))
+        actor.missing = loaded.missing
         actor.edits_since_snapshot = loaded.edits
         actor.finish_loading(loaded.replica)
 
@@ -107,7 +115,7 @@ class OpenDocuments:
                 self._snapshot_into(batch, actor)
 
     def _snapshot_into(self, batch: WriteBatch, actor: DocumentActor) -> None:
-        batch.snapshots.append(snapshot_row(self._space, actor.doc_id, actor.replica))
+        batch.snapshots.append(snapshot_row(self._space, actor.doc_id, actor.replica, actor.missing))
         actor.edits_since_snapshot = 0
 
     def poisoned(self, doc_id: DocId, error: ReplicaPoisoned) -> None:

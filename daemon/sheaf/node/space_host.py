@@ -356,7 +356,8 @@ class SpaceHost:
                 continue
             self.claims.take(summary, envelope.device_id, batch)
             self._touch(item.doc_id, envelope.hlc_ms, batch)
-            self.documents.deliver(item.doc_id, Delivery(item.data, summary, self._refuser(envelope)))
+            delivery = Delivery(item.data, summary, envelope.log_id, envelope.seq, self._refuser(envelope))
+            self.documents.deliver(item.doc_id, delivery)
             if item.doc_id == INDEX_DOC_ID:
                 self.index_changed()
 

@@ -1,0 +1,97 @@
+"""Documents whose history has holes, poison or a bad snapshot: what is sound stays readable."""
+
+from __future__ import annotations
+
+import pycrdt
+import pytest
+
+from sheaf.core.base.ids import SpaceId
+from sheaf.core.crdt.replica import Replica
+from sheaf.node.document_loading import encode_covers
+from sheaf.node.node import Node
+from sheaf.ports import SnapshotRow, WriteBatch
+from tests.support.memory_network import MemoryLan
+from tests.support.nodes import Listener, join, machine, new_text, running, text_of, until
+from tests.unit.node.test_hostile_members import seal_raw
+
+
+def three_updates() -> list[bytes]:
+    source = pycrdt.Doc(client_id=901)
+    text = source.get("text", type=pycrdt.Text)
+    updates: list[bytes] = []
+    subscription = source.observe(lambda event: updates.append(event.update))
+    for word in ("one ", "two ", "three "):
+        text.insert(len(str(text)), word)
+    source.unobserve(subscription)
+    return updates
+
+
+def _envelopes(node: Node, space: SpaceId) -> int:
+    return sum(node._library.host(space).durable.values())
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+async def test_words_that_come_before_what_they_build_on_are_not_lost(is_open: bool) -> None:
+    lan = MemoryLan()
+    anns = machine(lan, "ann")
+    async with running(anns, machine(lan, "bob")) as (ann, bob):
+        space = (await ann.create_space("Home")).space_id
+        await join(ann, bob, space)
+        doc = await new_text(ann, space)
+        await until(lambda: bob.documents(space))
+        host = ann._library.host(space)
+        handle = await ann.open_document(doc, Listener()) if is_open else None
+        one, two, three = three_updates()
+        for update in (one, three):
+            before = _envelopes(ann, space)
+            seal_raw(bob, space, doc, update)
+            await until(lambda before=before: _envelopes(ann, space) > before)  # type: ignore[misc]
+        assert await text_of(ann, doc) == "one "
+        if handle is not None:
+            actor = host.documents.find(doc)
+            assert actor is not None
+            actor.edits_since_snapshot = 500
+            await handle.close()  # with a snapshot, which must not cover the third
+        before = _envelopes(ann, space)
+        seal_raw(bob, space, doc, two)
+        await until(lambda: _envelopes(ann, space) > before)
+        assert await text_of(ann, doc) == "one two three "
+        assert await host._store.quarantined(space) == []
+
+
+async def test_a_snapshot_that_cannot_be_read_costs_nothing() -> None:
+    lan = MemoryLan()
+    async with running(machine(lan, "ann")) as (ann,):
+        space = (await ann.create_space("Home")).space_id
+        doc = await new_text(ann, space, content="from the log")
+        host = ann._library.host(space)
+        host.seal_now()
+        await host.flush()
+        covers = encode_covers(dict(host.durable))
+        bad = SnapshotRow(space, doc, b"\x01\x01\xff\xff\xff\xff\x0f\x00", covers, 0)
+        await host._store.commit(WriteBatch(snapshots=[bad]))
+        assert await text_of(ann, doc) == "from the log"
+
+
+async def test_an_update_that_breaks_native_code_is_left_out_and_the_rest_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lan = MemoryLan()
+    async with running(machine(lan, "ann"), machine(lan, "bob")) as (ann, bob):
+        space = (await ann.create_space("Home")).space_id
+        await join(ann, bob, space)
+        doc = await new_text(ann, space, content="sound words")
+        await until(lambda: bob.documents(space))
+        poison = three_updates()[0]
+        before = _envelopes(ann, space)
+        seal_raw(bob, space, doc, poison)
+        await until(lambda: _envelopes(ann, space) > before)
+        apply = Replica._apply_one
+
+        def breaks(replica: Replica, update: bytes) -> None:
+            if update == poison:
+                raise RuntimeError("native code failed")
+            apply(replica, update)
+
+        monkeypatch.setattr(Replica, "_apply_one", breaks)
+        assert await text_of(ann, doc) == "sound words"
