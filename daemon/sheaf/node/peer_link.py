@@ -36,6 +36,8 @@ READS_WAITING_MAX: Final = 1024
 
 logger = structlog.get_logger("sheaf.peer")
 
+SessionEvent = Callable[[float], Sequence[fx.Effect]]
+
 
 class LinkOwner(Protocol):
     """What a link tells the peer manager."""
@@ -88,6 +90,8 @@ class PeerLink:
         self.rtt_ms: float | None = None
         self.is_closed = False
         self._join: tuple[SpaceId, JoinRequest] | None = None
+        self._storing: dict[int, tuple[SpaceId, SessionEvent]] = {}
+        """Tokens the store has not answered, and how to answer them when it never will."""
         self._owner = owner
         self._store = store
         self._clock = clock
@@ -193,10 +197,15 @@ class PeerLink:
             self.perform(self.session.space_added(space_id, self._clock.now()))
 
     def space_removed(self, space_id: SpaceId) -> None:
-        """The space was left here."""
-        if not self.is_closed:
-            self.spaces.pop(space_id, None)
-            self.perform(self.session.space_removed(space_id, self._clock.now()))
+        """The space was left here, or its disk failed; what came of it gives its credit back."""
+        if self.is_closed:
+            return
+        self.spaces.pop(space_id, None)
+        self.perform(self.session.space_removed(space_id, self._clock.now()))
+        for token, (of_space, give_up) in list(self._storing.items()):
+            if of_space == space_id:
+                del self._storing[token]
+                self._after(give_up)
 
     def send_presence(self, space_id: SpaceId, doc_id: DocId, data: bytes) -> None:
         """Local presence, for the peer's tabs."""
@@ -308,32 +317,49 @@ class PeerLink:
             host.documents.remote_presence(self.device_id, effect.doc_id, effect.data)
 
     def _store_ops(self, effect: fx.StoreOps) -> None:
-        host = self._owner.host(effect.space_id)
+        token = effect.token
+        host = self._begin(effect.space_id, token, lambda now: self.session.ops_stored(token, now))
         if host is None:
             return
 
         def durable(result: OpsResult) -> None:
             refused = result.refused[0] if result.refused else None
-            self._after(lambda now: self.session.ops_stored(effect.token, now, refused=refused))
+            self._storing.pop(token, None)
+            self._after(lambda now: self.session.ops_stored(token, now, refused=refused))
 
         self._guarded(lambda: host.add_ops(effect.ops, durable))
 
     def _store_run(self, effect: fx.StoreRun) -> None:
-        host = self._owner.host(effect.space_id)
+        token = effect.token
+
+        def give_up(now: float) -> Sequence[fx.Effect]:
+            return self.session.run_stored(token, next_seqs={}, want=(), refused=None, now=now)
+
+        host = self._begin(effect.space_id, token, give_up)
         if host is None:
             return
 
         def durable(result: IngestResult) -> None:
             next_seqs = {effect.run.log_id: host.durable.get(effect.run.log_id, 1)}
+            self._storing.pop(token, None)
             self._after(
                 lambda now: self.session.run_stored(
-                    effect.token, next_seqs=next_seqs, want=result.want, refused=result.refused, now=now
+                    token, next_seqs=next_seqs, want=result.want, refused=result.refused, now=now
                 )
             )
 
         self._guarded(lambda: host.ingest(effect.run, durable))
 
-    def _after(self, event: Callable[[float], Sequence[fx.Effect]]) -> None:
+    def _begin(self, space_id: SpaceId, token: int, give_up: SessionEvent) -> SpaceHost | None:
+        """The space to store in, with `give_up` noted; None when it is not open, and `give_up` was done."""
+        host = self._owner.host(space_id)
+        if host is None:
+            self._after(give_up)
+        else:
+            self._storing[token] = (space_id, give_up)
+        return host
+
+    def _after(self, event: SessionEvent) -> None:
         if not self.is_closed:
             self.perform(event(self._clock.now()))
 
