@@ -41,7 +41,7 @@ class Editor:
         """Follow a one-time link."""
         link = self.daemon.post("/launch", {})["link"]
         await self.page.goto(link)
-        await self.page.get_by_test_id("new-space").wait_for()
+        await self.page.get_by_test_id("new-space").wait_for(state="attached")  # a drawer on a phone
 
     async def open(self, document_id: str) -> None:
         """Go to a document and wait until it can be written in."""
@@ -76,8 +76,8 @@ class Editor:
         await self.page.wait_for_function("navigator.serviceWorker.controller !== null")
 
     async def shown(self) -> str:
-        """The words on the screen."""
-        return str(await self.writable().inner_text())
+        """The words on the screen, a line each, without other people's cursors."""
+        return str(await self.writable().evaluate(_WORDS))
 
     async def until_shown(self, words: str, timeout_s: float = SAVED_S_MAX) -> None:
         """Wait until `words` are on the screen."""
@@ -108,6 +108,11 @@ async def browsers(**context_options: Any) -> AsyncIterator[OpenBrowser]:
         yield open_browser
 
 
+_WORDS = r"""surface => {
+    const words = surface.cloneNode(true)
+    for (const cursor of words.querySelectorAll('.remote-cursor, .ProseMirror-widget')) cursor.remove()
+    return [...words.children].map(line => line.textContent.replaceAll('\u2060', '')).join('\n')
+}"""
 _DESK = {"width": 1280, "height": 800}
 
 
