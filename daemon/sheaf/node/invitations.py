@@ -15,7 +15,7 @@ import structlog
 
 from sheaf.core.base.errors import NotFound, ProtocolViolation, SheafError, UsageError
 from sheaf.core.base.ids import OpId, RendezvousId, SpaceId
-from sheaf.core.base.machine import Entropy
+from sheaf.core.base.machine import Entropy, Seconds
 from sheaf.core.crypto.identity import DeviceCertificate
 from sheaf.core.protocol.pairing import InviteKeys, JoinRequest
 from sheaf.core.space import authoring
@@ -33,6 +33,9 @@ from sheaf.ports import Clock, InvitationRow, Store
 logger = structlog.get_logger("sheaf.invitations")
 
 USES_MAX = 1000
+ANSWERED_S = 600.0
+"""How long a used-up invitation is still answered: who was let in and never heard of it asks again,
+and who comes too late is told so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class Invitations:
         self._events = events
         self._on_change = on_change
         self._issued: dict[OpId, OpenInvitation] = {}
+        self._used_at: dict[OpId, Seconds] = {}
 
     async def start(self) -> None:
         """Read the invitations issued earlier. Raises StorageFailure."""
@@ -77,11 +81,18 @@ class Invitations:
                 self._issued[row.op_id] = OpenInvitation(row, InviteKeys(row.secret))
 
     def open_invitations(self) -> Iterable[OpenInvitation]:
-        """Those that would still let somebody in."""
+        """Those that are answered: they would let somebody in, or did so a moment ago."""
         for invitation in self._issued.values():
             host = self._library.find(invitation.row.space_id)
-            if host is not None and self._uses_left(host, invitation.row) > 0:
+            if host is not None and (
+                self._uses_left(host, invitation.row) > 0 or self._was_just_used(invitation)
+            ):
                 yield invitation
+
+    def _was_just_used(self, invitation: OpenInvitation) -> bool:
+        used_at = self._used_at.get(invitation.row.op_id)
+        is_recent = used_at is not None and self._clock.now() - used_at < ANSWERED_S
+        return is_recent and not invitation.row.is_revoked
 
     def by_rendezvous(self, rid: RendezvousId) -> OpenInvitation | None:
         """The open invitation that listens at `rid`."""
@@ -197,7 +208,9 @@ class Invitations:
                 certificates = request.verify(invitation.keys.public, transcript)
             except ProtocolViolation:
                 continue
-            return self._admit(host, invitation, request, certificates[0].raw)
+            is_known = host.space.membership.is_active(certificates[0].device)
+            if is_known or self._uses_left(host, invitation.row) > 0:
+                return self._admit(host, invitation, request, certificates[0].raw)
         raise ProtocolViolation("this invitation is used up, expired, withdrawn or not known here")
 
     def _admit(
@@ -210,6 +223,7 @@ class Invitations:
             except SheafError as error:
                 logger.warning("could not admit", error=str(error))
                 raise ProtocolViolation("the inviting device could not let you in") from error
+            self._used_at[invitation.row.op_id] = self._clock.now()
         self._changed(host.space_id)
         return tuple(op.raw for op in host.space.control.topological())
 
