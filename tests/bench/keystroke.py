@@ -44,7 +44,7 @@ class Contestant:
 
 async def measure(bench: Bench) -> None:
     """Everything about keystrokes."""
-    rounds, keys, burst = (2, 30, 300) if bench.is_quick else (6, 80, 1000)
+    rounds, keys, burst = (2, 30, 300) if bench.is_quick else (5, 60, 1000)
     with ExitStack() as stack:
         systems = _contestants(stack, bench.scratch)
         async with AsyncExitStack() as tabs:
@@ -118,6 +118,8 @@ async def _server_tabs(server: NodeServer, *, framed: bool) -> AsyncIterator[Pai
 async def _typing(pair: Pair, keys: int) -> list[float]:
     """Latencies in ms of keys typed one at a time, at a person's pace."""
     writer, reader = pair
+    await writer.keep_alive()
+    await reader.keep_alive()
     taken = []
     for _ in range(keys):
         begin = time.perf_counter()

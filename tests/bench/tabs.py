@@ -16,7 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from tests.support.tab import STEP1, STEP2, SYNC, UPDATE, read_uvar, sync_frame, write_uvar
 
-SYNC_REPLY, HOCUSPOCUS_AUTH = 4, 2
+SYNC_REPLY, HOCUSPOCUS_AUTH, QUERY_AWARENESS = 4, 2, 3
 SEEN_S_MAX = 30.0
 
 
@@ -32,6 +32,7 @@ class BenchTab:
         self._prefix = prefix
         self._is_synced = asyncio.Event()
         self._changed = asyncio.Event()
+        self._is_over = False
 
     async def begin(self) -> None:
         """Exchange states; returns when the server's is here."""
@@ -44,15 +45,28 @@ class BenchTab:
         self.text.insert(len(self.text), "x")
         await self.socket.send(self._prefix + sync_frame(UPDATE, self.doc.get_update(before)))
 
+    async def keep_alive(self) -> None:
+        """Say something: Hocuspocus hangs up on a tab that has been silent for a minute."""
+        await self.socket.send(self._prefix + bytes([QUERY_AWARENESS]))
+
     async def seen(self, length: int) -> None:
-        """Wait until that many characters are here. Raises TimeoutError."""
+        """Wait until that many characters are here. Raises TimeoutError, ConnectionError."""
         async with asyncio.timeout(SEEN_S_MAX):
             while len(self.arrivals) < length:
+                if self._is_over:
+                    raise ConnectionError(f"the server closed with {self.socket.close_code}")
                 self._changed.clear()
                 await self._changed.wait()
 
     async def run(self) -> None:
-        """Receive until cancelled."""
+        """Receive until the socket closes."""
+        try:
+            await self._receive_all()
+        finally:
+            self._is_over = True
+            self._changed.set()
+
+    async def _receive_all(self) -> None:
         async for message in self.socket:
             assert isinstance(message, bytes)
             now = time.perf_counter()
