@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -94,12 +96,25 @@ def _announce(ready: object, data_dir: Path, *, open_it: bool) -> None:
     from sheaf.config import ReadyInfo
 
     assert isinstance(ready, ReadyInfo)
-    typer.echo(
-        f"Sheaf is running. Open it once with this link (good for five minutes):\n\n  {ready.launch_link}\n"
-    )
-    typer.echo("`sheaf open` makes another link. Ctrl-C stops the daemon.")
+    if _goes_to_the_journal():
+        typer.echo("Sheaf is running. `sheaf open` makes a link to the editor.")
+    else:
+        typer.echo(
+            "Sheaf is running. Open it once with this link (good for five minutes):\n\n"
+            f"  {ready.launch_link}\n\n"
+            "`sheaf open` makes another link. Ctrl-C stops the daemon."
+        )
     if ready.lan_listening:
         port = ready.lan_listening.rpartition(":")[2]
         typer.echo(f"Other machines reach this one at port {port}; `sheaf status` names its addresses.")
     if open_it:
         open_browser(ready.launch_link, data_dir)
+
+
+def _goes_to_the_journal() -> bool:
+    """Whether standard output is systemd's journal, which other people may read (systemd.exec(5))."""
+    try:
+        output = os.fstat(sys.stdout.fileno())
+    except (OSError, ValueError):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{output.st_dev}:{output.st_ino}"
