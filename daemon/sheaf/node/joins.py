@@ -22,7 +22,7 @@ from sheaf.core.base.errors import (
     UsageError,
     WireError,
 )
-from sheaf.core.base.ids import DeviceId, UserId
+from sheaf.core.base.ids import DeviceId, SpaceId, UserId
 from sheaf.core.base.machine import Entropy
 from sheaf.core.protocol.effects import JoinAccepted, Phase
 from sheaf.core.protocol.pairing import InviteKeys, JoinRequest, check_genesis
@@ -39,6 +39,7 @@ from sheaf.task_set import TaskSet
 SEARCH_S: Final = 60.0
 """How long to look for the inviting device before saying what to check."""
 RETRY_S: Final = 1.0
+BUSY_S: Final = 0.02
 JOINS_KEPT: Final = 64
 
 logger = structlog.get_logger("sheaf.joins")
@@ -113,9 +114,13 @@ class Joins:
             ticket = Ticket.decode(text)
         except WireError as error:
             raise UsageError(f"this is not a usable ticket: {error}") from error
-        running = next((j for j in self._joins.values() if j.ticket.secret == ticket.secret), None)
-        if running is not None and not running.finished.is_set():
-            return running.view
+        running = (join for join in self._joins.values() if not join.finished.is_set())
+        same = next((join for join in running if join.ticket.space_id == ticket.space_id), None)
+        is_left = same is not None and (
+            same.view.state is JoinState.CATCHING_UP and self._library.find(ticket.space_id) is None
+        )
+        if same is not None and not is_left:  # another ticket would let us into the same space
+            return same.view
         join_id = self._entropy(8).hex()
         view = JoinView(join_id, ticket.space_id, ticket.name_hint or None, JoinState.SEARCHING, 0, 0, None)
         join = Join(ticket, InviteKeys(ticket.secret), view)
@@ -147,15 +152,13 @@ class Joins:
 
     def accepted(self, link: PeerLink, effect: JoinAccepted) -> None:
         """The owner let us in."""
-        join = self._of(link)
-        if join is not None and join.accepted is not None and not join.accepted.done():
-            join.accepted.set_result(effect)
+        for future in self._waiting_for(link):
+            future.set_result(effect)
 
     def refused(self, link: PeerLink, reason: str) -> None:
         """The owner did not let us in."""
-        join = self._of(link)
-        if join is not None and join.accepted is not None and not join.accepted.done():
-            join.accepted.set_exception(UsageError(reason))
+        for future in self._waiting_for(link):
+            future.set_exception(UsageError(reason))
 
     def link_changed(self, link: PeerLink) -> None:
         """A link's progress moved; a catch-up may go on over another link than it began on."""
@@ -170,15 +173,16 @@ class Joins:
 
     def link_closed(self, link: PeerLink, reason: str) -> None:
         """The link broke."""
-        join = self._of(link)
-        if join is None:
-            return
-        join.link = None
-        if join.accepted is not None and not join.accepted.done():
-            join.accepted.set_exception(TransportFailure(reason))
+        for future in self._waiting_for(link):
+            future.set_exception(TransportFailure(reason))
+        for join in self._joins.values():
+            if join.link is link:
+                join.link = None
 
-    def _of(self, link: PeerLink) -> Join | None:
-        return next((join for join in self._joins.values() if join.link is link), None)
+    def _waiting_for(self, link: PeerLink) -> list[asyncio.Future[JoinAccepted]]:
+        """The join that waits for an answer over this link; earlier ones may have used it too."""
+        asked = (join.accepted for join in self._joins.values() if join.link is link)
+        return [future for future in asked if future is not None and not future.done()]
 
     # ------------------------------------------------------------------ the task
 
@@ -204,6 +208,9 @@ class Joins:
             self._fail(join, "The answer to this invitation cannot be trusted", str(error))
         except SheafError as error:
             self._fail(join, "Joining did not work", str(error))
+        except Exception:
+            logger.exception("a join failed by a defect")
+            self._fail(join, "Joining did not work", "A defect of Sheaf; its log says more.")
 
     async def _until_let_in(self, join: Join) -> None:
         target = DialTarget(join.keys.rendezvous_id, join.keys.kem_public, None)
@@ -211,6 +218,9 @@ class Joins:
         while True:
             hint.clear()
             known = self._meeting.link_to(join.ticket.issuer)
+            while known is not None and known.is_joining:  # one request at a time
+                await asyncio.sleep(BUSY_S)
+                known = self._meeting.link_to(join.ticket.issuer)
             if known is not None:
                 try:
                     await self._ask(join, known)
@@ -280,6 +290,8 @@ class Joins:
             self._events.publish("join_changed", join_id=view.join_id, state=view.state.value)
 
     def _fail(self, join: Join, title: str, detail: str) -> None:
+        if join.link is not None and join.accepted is not None and join.accepted.cancelled():
+            join.link.give_up_joining()
         join.view = replace(join.view, state=JoinState.FAILED, error=(title, detail))
         join.finished.set()
         self._events.publish("join_changed", join_id=join.view.join_id, state=join.view.state.value)

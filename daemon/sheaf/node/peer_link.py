@@ -89,6 +89,8 @@ class PeerLink:
         self.spaces: dict[SpaceId, SpaceProgress] = {}
         self.rtt_ms: float | None = None
         self.is_closed = False
+        self.is_joining = False
+        """A request to be let in is on its way; the next one must wait."""
         self._join: tuple[SpaceId, JoinRequest] | None = None
         self._storing: dict[int, tuple[SpaceId, SessionEvent]] = {}
         """Tokens the store has not answered, and how to answer them when it never will."""
@@ -216,6 +218,7 @@ class PeerLink:
 
     def join(self, space_id: SpaceId, request: JoinRequest) -> None:
         """Ask to be let in, as soon as the other side has proved who it is."""
+        self.is_joining = True
         self._join = (space_id, request)
         if self.certificate is not None:
             self._ask()
@@ -224,6 +227,11 @@ class PeerLink:
         if self._join is not None and not self.is_closed:
             (space_id, request), self._join = self._join, None
             self.perform(self.session.join(space_id, request, self._clock.now()))
+
+    def give_up_joining(self) -> None:
+        """Nobody waits for the answer any more; a connection that owes one takes no other request."""
+        if self.is_joining:
+            self.close("the join was given up")
 
     def join_answer(self, token: int, answer: Sequence[bytes] | str) -> None:
         """Let somebody in, or say why not."""
@@ -253,8 +261,10 @@ class PeerLink:
             case fx.JoinRequested():
                 self._owner.join_requested(self, effect)
             case fx.JoinAccepted():
+                self.is_joining = False
                 self._owner.join_accepted(self, effect)
             case fx.JoinRefused():
+                self.is_joining = False
                 self._owner.join_refused(self, effect.reason)
             case fx.SpacePhase():
                 self._phase_changed(effect)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sheaf.core.base.errors import StorageFailure
+from sheaf.core.base.ids import SpaceId
+from sheaf.core.space.roles import Role
 from sheaf.node.node import Node
 from sheaf.node.peer_link import PeerLink
+from sheaf.node.views import JoinState
 from tests.support.memory_network import MemoryLan
 from tests.support.memory_store import MemoryStore
 from tests.support.nodes import join, machine, new_text, running, text_of, until
@@ -37,3 +42,67 @@ async def test_a_space_whose_disk_failed_gives_back_the_credit_of_what_came() ->
         await until(has_come)
         assert _link(ann) is link
         await until(lambda: not any(link.session._mux._held.values()), timeout_s=2)
+
+
+async def _joined(node: Node, *join_ids: str) -> None:
+    def is_over() -> bool:
+        return all(node.join_status(each).state in (JoinState.DONE, JoinState.FAILED) for each in join_ids)
+
+    await until(is_over, timeout_s=20)
+    assert [node.join_status(each).error for each in join_ids] == [None] * len(join_ids)
+
+
+async def _ticket(owner: Node, space: SpaceId) -> str:
+    view = await owner.create_invitation(space, role=Role.EDITOR, expires_in_s=None, max_uses=1)
+    assert view.ticket is not None
+    return view.ticket
+
+
+async def test_two_spaces_of_one_friend_can_be_joined_at_once() -> None:
+    lan = MemoryLan()
+    async with running(machine(lan, "ann"), machine(lan, "bob")) as (ann, bob):
+        first = (await ann.create_space("Home")).space_id
+        await join(ann, bob, first)
+        spaces = [(await ann.create_space(name)).space_id for name in ("Work", "Club")]
+        joins = [(await bob.join(await _ticket(ann, space))).join_id for space in spaces]
+        await _joined(bob, *joins)
+        assert {view.space_id for view in bob.spaces()} == {first, *spaces}
+
+
+async def test_two_tickets_of_one_space_open_it_once() -> None:
+    lan = MemoryLan()
+    async with running(machine(lan, "ann"), machine(lan, "bob")) as (ann, bob):
+        space = (await ann.create_space("Home")).space_id
+        tickets = [await _ticket(ann, space) for _ in range(2)]
+        joins = [(await bob.join(ticket)).join_id for ticket in tickets]
+        await _joined(bob, *joins)
+        assert len(ann.invitations(space)) == 1
+
+
+async def test_an_answer_that_is_lost_does_not_use_up_the_ticket() -> None:
+    """Admitted, but the connection broke before the answer arrived: the same ticket works again."""
+    lan = MemoryLan()
+    anns, bobs = machine(lan, "ann"), machine(lan, "bob")
+    async with running(anns) as (ann,):
+        space = (await ann.create_space("Home")).space_id
+        ticket = await _ticket(ann, space)
+        bob = await bobs.start()
+        answer = PeerLink.join_answer
+        lost: list[int] = []
+
+        def cut(link: PeerLink, token: int, ops: Sequence[bytes] | str) -> None:
+            if lost:
+                answer(link, token, ops)
+            else:
+                lost.append(token)
+                link.channel_closed("the Wi-Fi went away")
+
+        PeerLink.join_answer = cut  # type: ignore[method-assign]  # for one answer
+        try:
+            view = await bob.join(ticket)
+            await _joined(bob, view.join_id)
+        finally:
+            PeerLink.join_answer = answer  # type: ignore[method-assign]
+        assert lost
+        assert [member.role for member in ann.members(space)] == [Role.OWNER, Role.EDITOR]
+        await bob.close()
