@@ -22,7 +22,7 @@ from sheaf.core.base.errors import (
     UsageError,
     WireError,
 )
-from sheaf.core.base.ids import DeviceId, SpaceId, UserId
+from sheaf.core.base.ids import DeviceId, UserId
 from sheaf.core.base.machine import Entropy
 from sheaf.core.protocol.effects import JoinAccepted, Phase
 from sheaf.core.protocol.pairing import InviteKeys, JoinRequest, check_genesis

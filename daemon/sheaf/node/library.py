@@ -278,7 +278,8 @@ class Library:
     async def leave(self, space_id: SpaceId) -> None:
         """Forget a space on this device. Raises UsageError when edits here are nowhere else."""
         host = self.host(space_id)
-        if host.unsent_count and len(host.space.membership.members) > 1:
+        is_sendable = host.can_write() and len(host.space.membership.members) > 1
+        if host.unsent_count and is_sendable:
             raise UsageError(
                 f"{host.unsent_count} edits made here have reached nobody yet and would be lost. "
                 "Connect to another member first"

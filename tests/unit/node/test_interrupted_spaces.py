@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sheaf.core.base.errors import StorageFailure
+import pytest
+
+from sheaf.core.base.errors import StorageFailure, UsageError
 from sheaf.core.base.ids import SpaceId
+from sheaf.core.space import authoring
 from sheaf.core.space.roles import Role
 from sheaf.node.node import Node
 from sheaf.node.peer_link import PeerLink
@@ -106,3 +109,27 @@ async def test_an_answer_that_is_lost_does_not_use_up_the_ticket() -> None:
         assert lost
         assert [member.role for member in ann.members(space)] == [Role.OWNER, Role.EDITOR]
         await bob.close()
+
+
+async def test_who_may_not_write_any_more_can_leave_with_words_nobody_will_get() -> None:
+    lan = MemoryLan()
+    async with running(machine(lan, "ann"), machine(lan, "bob")) as (ann, bob):
+        space = (await ann.create_space("Home")).space_id
+        await join(ann, bob, space)
+        doc = await new_text(ann, space)
+        await until(lambda: bob.documents(space))
+        await lan.cut()
+        await bob.append_content(doc, "too late", agent=None)
+        with pytest.raises(UsageError, match="would be lost"):
+            await bob.leave_space(space)
+        host = ann._library.host(space)
+        [admission] = [
+            member.admission
+            for member in host.space.membership.members.values()
+            if member.user_id != ann.profile().user_id
+        ]
+        removal = authoring.remove(host.space, ann._identity.device, admission=admission, now_ms=1)
+        host.add_ops([removal])
+        bob._library.host(space).add_ops([removal])  # the removal reaches him
+        await bob.leave_space(space)
+        assert bob.spaces() == []
