@@ -12,7 +12,7 @@ from sheaf.node.node import Node
 from sheaf.ports import SnapshotRow, WriteBatch
 from tests.support.memory_network import MemoryLan
 from tests.support.nodes import Listener, join, machine, new_text, running, text_of, until
-from tests.unit.node.test_hostile_members import seal_raw
+from tests.unit.node.test_hostile_members import nested, seal_raw
 
 
 def three_updates() -> list[bytes]:
@@ -68,7 +68,7 @@ async def test_a_snapshot_that_cannot_be_read_costs_nothing() -> None:
         host.seal_now()
         await host.flush()
         covers = encode_covers(dict(host.durable))
-        bad = SnapshotRow(space, doc, b"\x01\x01\xff\xff\xff\xff\x0f\x00", covers, 0)
+        bad = SnapshotRow(space, doc, b"\x01\x01\xff\xff\xff\xff\x0f\x00", covers)
         await host._store.commit(WriteBatch(snapshots=[bad]))
         assert await text_of(ann, doc) == "from the log"
 
@@ -95,3 +95,26 @@ async def test_an_update_that_breaks_native_code_is_left_out_and_the_rest_is_rea
 
         monkeypatch.setattr(Replica, "_apply_one", breaks)
         assert await text_of(ann, doc) == "sound words"
+
+
+async def test_what_follows_a_refused_update_in_parts_is_read_again_like_it_was_shown() -> None:
+    lan = MemoryLan()
+    async with running(machine(lan, "ann"), machine(lan, "mal")) as (ann, mal):
+        space = (await ann.create_space("Home")).space_id
+        await join(ann, mal, space)
+        doc = await new_text(ann, space)
+        await until(lambda: mal.documents(space))
+        handle = await ann.open_document(doc, Listener())
+        big = nested(300_000)
+        assert len(big) > 256 * 1024
+        for update in (big, three_updates()[0]):
+            before = _envelopes(ann, space)
+            seal_raw(mal, space, doc, update)
+            await until(lambda before=before: _envelopes(ann, space) > before)  # type: ignore[misc]
+        host = ann._library.host(space)
+        assert len(await host._store.quarantined(space)) == 1
+        assert await text_of(ann, doc) == "one "
+        await ann.append_content(doc, "honest", agent=None)
+        await handle.close()
+        assert host.documents.find(doc) is None
+        assert "honest" in await text_of(ann, doc)

@@ -36,6 +36,7 @@ class StoredOpener:
         self._ring = ring
         self._parts: dict[LogId, PartBuffer | None] = {}
         self._last: dict[LogId, EpochId] = {}
+        self._seqs: dict[LogId, int] = {}
 
     def open(self, rows: Iterable[tuple[LogId, int, bytes]]) -> list[StoredItems]:
         """See `Space.open_stored`."""
@@ -46,12 +47,23 @@ class StoredOpener:
         payload = None if head is None else self._payload(head, seq, raw)
         if payload is None:
             return StoredItems(log_id, seq, 0, (), None)
-        try:
-            items, self._parts[log_id] = visible_items(self._parts.get(log_id), payload)
-        except ProtocolViolation:
-            self._parts[log_id] = None
-            items = ()
+        items = self._visible(log_id, seq, payload)
         return StoredItems(log_id, seq, payload.hlc_ms, items, payload.agent)
+
+    def _visible(self, log_id: LogId, seq: int, payload: Payload) -> tuple[PayloadItem, ...]:
+        parts = self._parts.get(log_id)
+        is_consecutive = self._seqs.get(log_id) == seq - 1
+        self._seqs[log_id] = seq
+        # The end of a chain may be missing among the rows, because it is quarantined; what
+        # follows it is then no intruder.
+        for before in (parts,) if parts is None or is_consecutive else (parts, None):
+            try:
+                items, self._parts[log_id] = visible_items(before, payload)
+            except ProtocolViolation:
+                self._parts[log_id] = None
+            else:
+                return items
+        return ()
 
     def _payload(self, head: LogHead, seq: int, raw: bytes) -> Payload | None:
         try:
