@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.netns, pytest.mark.e2e, pytest.mark.timeout(240)]
 
 EDITS = 500
 SILENCE_S_MAX = 15.0
+NEW_ADDRESS_S_MAX = 10.0
 
 
 @pytest.fixture
@@ -190,11 +191,26 @@ def test_n4_a_new_address_is_announced_and_found(here: Town, room: Lan) -> None:
     before = connections(ada)
     room[1].readdress("10.77.0.2/24", "10.77.0.202/24")
     began = time.monotonic()
-    wait_until(lambda: connections(ada) > before, timeout_s=40, what="a new connection")
+    wait_until(lambda: connections(ada) > before, timeout_s=NEW_ADDRESS_S_MAX, what="a new connection")
     append(ben, document_id, "from a new address")
     until_equal(ada, ben, document_id=document_id)
     print(f"N4: {time.monotonic() - began:.1f} s from the new address to equal documents")
     assert text(ada, document_id) == "from a new address\n"
+
+
+@pytest.mark.parametrize("victim", [0, 1], ids=["the host", "the guest"])
+def test_n3_a_killed_daemon_that_starts_again_is_not_mistaken_for_its_dead_self(
+    here: Town, room: Lan, victim: int
+) -> None:
+    """Nobody said goodbye, so the other still holds a connection: that must not be in the way."""
+    pair = a_pair(here, room)
+    join(*pair, make_space(pair[0]))
+    until_live(*pair)
+    pair[victim].kill()
+    pair[victim].start()
+    began = time.monotonic()
+    wait_until(lambda: path(pair[victim]) is not None, timeout_s=NEW_ADDRESS_S_MAX, what="it is met again")
+    print(f"N3: live {time.monotonic() - began:.1f} s after the killed daemon answered again")
 
 
 def test_n5_a_dead_uplink_and_a_dead_dns_change_nothing(here: Town) -> None:

@@ -95,6 +95,13 @@ class PeerLinks:
                 return link
         return None
 
+    def probe(self, device_id: DeviceId | None = None) -> None:
+        """Doubt the connection to one device, or all of them: who does not answer soon is let go."""
+        now = self._clock.now()
+        for known, link in list(self._links.items()):
+            if device_id in (None, known) and not link.is_closed:
+                link.perform(link.session.probe(now))
+
     # ------------------------------------------------------------------ links (LinkOwner)
 
     def adopt(

@@ -178,8 +178,9 @@ class PeerManager:
             self._dial_all(self._dialer.sighted(device_id, sighting.addresses, now))
 
     def network_changed(self) -> None:
-        """Addresses of this machine came or went: try everybody again."""
+        """Addresses of this machine came or went: doubt what is open, and try everybody else again."""
         if not self._is_closing:
+            self.links.probe()
             self._dial_all(self._dialer.network_changed(self._clock.now()))
 
     def invitation_addresses(self, keys: InviteKeys) -> Iterable[str]:
@@ -297,8 +298,12 @@ class PeerManager:
         Over the route only WebRTC can open (a tunnel needs an address). The device with the
         smaller id knows none when only the other was given one by hand; then it asks back, and
         the other, which has an address, offers after all.
+
+        Who calls although there is a connection has none on its side (it was killed, or moved):
+        ours is then found dead soon, and its next call is answered.
         """
         device_id = sender.device
+        self.links.probe(device_id)
         address = self._dialer.address_of(device_id) or signal.route.address
         if address is None:
             if self._dialer.should_answer(device_id):

@@ -22,7 +22,6 @@ HELD_ENVELOPES_MAX: Final = 256
 LAN_HANDSHAKES_PER_MIN: Final = 10
 AWARENESS_BYTES_MAX: Final = 4 * KIB
 AWARENESS_HZ_MAX: Final = 10
-AUTHOR_BYTES_PER_HOUR_MAX: Final = 32 * MIB
 
 FRAME_BYTES_MAX: Final = 16 * KIB
 MESSAGE_BYTES_MAX: Final = 1 * MIB
@@ -36,6 +35,8 @@ SEND_BUFFER_BYTES_MAX: Final = 64 * KIB
 PING_INTERVAL_S: Final = 5.0
 PEER_DEAD_S: Final = 14.0
 """FAULTS N3: silence is noticed within 15 s."""
+PEER_PROBE_S: Final = 3.0
+"""How long a peer in doubt may stay silent: our addresses changed, or it calls anew (FAULTS N4)."""
 
 SIGNAL_BYTES_MAX: Final = 16 * KIB
 CANDIDATES_MAX: Final = 32

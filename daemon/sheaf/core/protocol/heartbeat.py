@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from sheaf.core.base.errors import ProtocolViolation
-from sheaf.core.base.limits import PEER_DEAD_S, PING_INTERVAL_S, UNAUTHENTICATED_S_MAX
+from sheaf.core.base.limits import PEER_DEAD_S, PEER_PROBE_S, PING_INTERVAL_S, UNAUTHENTICATED_S_MAX
 from sheaf.core.base.machine import Seconds
 from sheaf.core.protocol.message_codec import encode_message
 from sheaf.core.protocol.messages import Ping, Pong
@@ -40,6 +40,13 @@ class Heartbeat:
         """A sign of life; before HELLO it buys no time."""
         if self._ping_due is not _NEVER:
             self._deadline = now + PEER_DEAD_S
+
+    def probe(self, now: Seconds) -> None:
+        """The connection is in doubt: ask at once, and wait less long. Nothing before HELLO."""
+        if self._ping_due is not _NEVER:
+            self._deadline = min(self._deadline, now + PEER_PROBE_S)
+            self._ping_due = now
+            self.wake(now)
 
     def is_dead(self, now: Seconds) -> bool:
         """Whether the deadline has passed."""

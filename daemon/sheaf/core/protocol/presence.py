@@ -153,11 +153,6 @@ class Presence:
                 del self._clients[client_id]
         return self._remove([client_id for client_id in silent if client_id in self._clients], now)
 
-    def next_expiry(self) -> Seconds | None:
-        """When `expire` has something to do, or None."""
-        heard = min((client.heard_at for client in self._clients.values()), default=None)
-        return None if heard is None else heard + EXPIRY_S
-
     def states(self) -> bytes | None:
         """Everybody present, for a tab that has just come; None when nobody is."""
         return self._encode(lambda _client: True)

@@ -7,17 +7,15 @@ the session.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from sheaf.core.base.ids import DeviceId
-from sheaf.core.base.machine import Entropy
 from sheaf.core.crypto.hashing import domain_hmac
 
 TAG_BYTES: Final = 6
 NONCE_BYTES: Final = 12
-TAG_COUNTS: Final = (8, 16, 32)
 
 TargetT = TypeVar("TargetT")
 
@@ -30,13 +28,6 @@ def device_tag(mdns_key: bytes, nonce: bytes, device_id: DeviceId) -> bytes:
 def invite_tag(mdns_key: bytes, nonce: bytes) -> bytes:
     """The tag by which the inviter answers for an open invitation (`InviteKeys.mdns_key`)."""
     return domain_hmac(mdns_key, "mdns invite", nonce)[:TAG_BYTES]
-
-
-def padded_tags(tags: Sequence[bytes], entropy: Entropy) -> tuple[bytes, ...]:
-    """8, 16 or 32 tags, sorted: real ones first come, the rest random. More than 32 are cut."""
-    kept = list(tags)[: TAG_COUNTS[-1]]
-    size = next(count for count in TAG_COUNTS if count >= len(kept))
-    return tuple(sorted(kept + [entropy(TAG_BYTES) for _ in range(size - len(kept))]))
 
 
 @dataclass(frozen=True, slots=True)

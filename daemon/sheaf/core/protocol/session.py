@@ -311,6 +311,12 @@ class Session:
             self._joins.answer(ticket, answer)
         return self._finish()
 
+    def probe(self, now: Seconds) -> list[Effect]:
+        """The shell doubts the connection: the other side shows life within `PEER_PROBE_S`, or it ends."""
+        if self._state is _State.OPEN:
+            self._heartbeat.probe(now)
+        return self._finish()
+
     def close(self, reason: str, now: Seconds) -> list[Effect]:
         """Leave in good order."""
         if self._state is _State.CLOSED:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sheaf.core.base.ids import DocId
+from sheaf.core.base.limits import PEER_PROBE_S
 from sheaf.core.protocol import effects as fx
 from tests.unit.core.protocol.pretend_wire import DOC, SPACE, live_pair
 
@@ -41,6 +42,26 @@ def test_a_silent_peer_is_noticed_within_15_seconds() -> None:
     assert wire.now - cut_at <= 15
     assert alice.closed is not None
     assert not alice.closed.is_peer_fault
+
+
+def test_a_connection_in_doubt_is_given_up_after_three_seconds_of_silence() -> None:
+    wire, alice, bob = live_pair()
+    wire.run(7)
+    wire.is_cut = True
+    doubted_at = wire.now
+    alice.perform(alice.session.probe(wire.now), wire.now)
+    wire.until(lambda: alice.closed is not None)
+    assert wire.now - doubted_at == pytest.approx(PEER_PROBE_S)
+    assert bob.closed is None
+
+
+def test_a_doubt_that_is_answered_changes_nothing() -> None:
+    wire, alice, bob = live_pair()
+    for _ in range(5):
+        alice.perform(alice.session.probe(wire.now), wire.now)
+        wire.run(1)
+    wire.run(60)
+    assert alice.closed is bob.closed is None
 
 
 def test_an_idle_session_stays_and_measures_the_round_trip() -> None:
