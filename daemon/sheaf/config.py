@@ -44,8 +44,6 @@ class Settings(BaseSettings):
     mdns: bool = True
     peers: Addresses = ()
     """HOST:PORT of other daemons' signalling listeners, for networks without multicast."""
-    relays: Addresses = ()
-    """URLs of relays."""
     open_browser: bool = True
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -60,7 +58,7 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
 
-    @field_validator("peers", "relays", mode="before")
+    @field_validator("peers", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -78,14 +76,6 @@ class Settings(BaseSettings):
     def _peer_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for address in value:
             split_address(address, port_min=1)
-        return value
-
-    @field_validator("relays")
-    @classmethod
-    def _relay_urls(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for url in value:
-            if not url.startswith(("http://", "https://", "ws://", "wss://")):
-                raise ValueError(f"{url} is not the URL of a relay (https://…)")
         return value
 
     @property

@@ -137,7 +137,6 @@ class Rows:
             self.doc_id(doc),
             made_bytes((self.name, "snapshot", doc, version), size),
             made_bytes((self.name, "covers", doc, version), 30),
-            version,
         )
 
     def invitation(

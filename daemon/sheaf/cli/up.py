@@ -31,9 +31,6 @@ def up(
         list[str] | None,
         typer.Option("--peer", metavar="HOST:PORT", help="Another machine's --lan address. Repeatable."),
     ] = None,
-    relay: Annotated[
-        list[str] | None, typer.Option("--relay", metavar="URL", help="A relay. Repeatable.")
-    ] = None,
     no_open: Annotated[bool, typer.Option("--no-open", help="Do not open the browser.")] = False,
     log_format: Annotated[
         str | None, typer.Option("--log-format", metavar="text|json", help="How to log. [text]")
@@ -60,7 +57,6 @@ def up(
             lan=lan,
             mdns=False if no_mdns else None,
             peers=tuple(peer) if peer else None,
-            relays=tuple(relay) if relay else None,
             open_browser=False if no_open else None,
             log_format=log_format,
             log_level=log_level,

@@ -115,7 +115,6 @@ def snapshot_row(space: Space, doc_id: DocId, replica: Replica, missing: Mapping
         doc_id=doc_id,
         update=replica.encode_state(),
         covers=encode_covers(covers),
-        pending_id_max=0,
     )
 
 

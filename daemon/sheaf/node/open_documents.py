@@ -123,7 +123,7 @@ class OpenDocuments:
         actor = self._actors.pop(doc_id, None)
         if actor is not None:
             actor.close_all(CloseCode.STORAGE_FAILED, str(error))
-        nothing = SnapshotRow(self._space.space_id, doc_id, EMPTY_UPDATE, encode_covers({}), 0)
+        nothing = SnapshotRow(self._space.space_id, doc_id, EMPTY_UPDATE, encode_covers({}))
         self._committer.unit.batch.snapshots.append(nothing)
 
     def close_all(self, code: CloseCode, reason: str) -> None:

@@ -79,15 +79,13 @@ class PendingRow:
 @dataclass(frozen=True, slots=True)
 class SnapshotRow:
     """A local cache of one document: `update` is the full state, `covers` the encoded
-    version vector (canonical CBOR {log_id: next_seq}) of the envelopes it contains. It
-    never contains pending edits' effects that are not listed: `pending_id_max` is the
-    last pending row merged into it (0 for none)."""
+    version vector (canonical CBOR pairs [log_id, next_seq]) of the envelopes it contains. It
+    may contain pending edits as well: merging those again changes nothing."""
 
     space_id: SpaceId
     doc_id: DocId
     update: bytes
     covers: bytes
-    pending_id_max: int
 
 
 @dataclass(frozen=True, slots=True)

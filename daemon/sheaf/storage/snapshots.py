@@ -16,13 +16,12 @@ from sheaf.storage.session import Session
 def put_snapshots(session: Session, rows: Iterable[SnapshotRow]) -> None:
     """Insert or replace the snapshots of documents."""
     session.execute_many(
-        "INSERT INTO snapshots (doc, pending_id_max, covers, digest, content) VALUES (?, ?, ?, ?, ?)"
-        " ON CONFLICT (doc) DO UPDATE SET pending_id_max = excluded.pending_id_max,"
+        "INSERT INTO snapshots (doc, covers, digest, content) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (doc) DO UPDATE SET"
         " covers = excluded.covers, digest = excluded.digest, content = excluded.content",
         (
             (
                 session.document(row.space_id, row.doc_id),
-                row.pending_id_max,
                 row.covers,
                 row_digest("snapshots", row),
                 row.update,
@@ -35,9 +34,7 @@ def put_snapshots(session: Session, rows: Iterable[SnapshotRow]) -> None:
 def snapshot(session: Session, space_id: SpaceId, doc_id: DocId) -> SnapshotRow | None:
     """The snapshot of a document, or None when there is none or it is damaged."""
     doc = session.find_document(space_id, doc_id)
-    stored = session.row(
-        "SELECT content, covers, pending_id_max, digest FROM snapshots WHERE doc = ?", (doc,)
-    )
+    stored = session.row("SELECT content, covers, digest FROM snapshots WHERE doc = ?", (doc,))
     if stored is None:
         return None
     *columns, digest = stored

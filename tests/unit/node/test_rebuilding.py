@@ -5,12 +5,14 @@ from __future__ import annotations
 import pycrdt
 import pytest
 
-from sheaf.core.base.ids import SpaceId
-from sheaf.core.crdt.replica import Replica
+from sheaf.core.base.errors import StorageFailure
+from sheaf.core.base.ids import INDEX_DOC_ID, SpaceId
+from sheaf.core.crdt.replica import Replica, ReplicaPoisoned
 from sheaf.node.document_loading import encode_covers
 from sheaf.node.node import Node
 from sheaf.ports import SnapshotRow, WriteBatch
 from tests.support.memory_network import MemoryLan
+from tests.support.memory_store import MemoryStore
 from tests.support.nodes import Listener, join, machine, new_text, running, text_of, until
 from tests.unit.node.test_hostile_members import nested, seal_raw
 
@@ -118,3 +120,42 @@ async def test_what_follows_a_refused_update_in_parts_is_read_again_like_it_was_
         await handle.close()
         assert host.documents.find(doc) is None
         assert "honest" in await text_of(ann, doc)
+
+
+async def test_a_space_whose_history_is_damaged_does_not_keep_the_others_from_opening() -> None:
+    anns = machine(MemoryLan(), "ann")
+    assert isinstance(anns.store, MemoryStore)
+    async with running(anns) as (ann,):
+        damaged = (await ann.create_space("Damaged")).space_id
+        sound = (await ann.create_space("Sound")).space_id
+        doc = await new_text(ann, sound, content="still here")
+        [first, *_] = [key for key in anns.store._ops if key[0] == damaged]
+    del anns.store._ops[first]
+    async with running(anns) as (ann,):
+        assert [view.space_id for view in ann.spaces()] == [sound]
+        assert await text_of(ann, doc) == "still here"
+        assert ann.status().storage.state == "failed"
+        with pytest.raises(StorageFailure):
+            ann.space(damaged)
+
+
+async def test_a_poisoned_index_is_read_again() -> None:
+    lan = MemoryLan()
+    async with running(machine(lan, "ann")) as (ann,):
+        space = (await ann.create_space("Home")).space_id
+        doc = await new_text(ann, space, content="still here")
+        host = ann._library.host(space)
+        index = host.documents.find(INDEX_DOC_ID)
+        assert index is not None
+        index.replica._poison("native code failed")
+        host.poisoned(INDEX_DOC_ID, ReplicaPoisoned("native code failed"))
+
+        async def is_back() -> bool:
+            try:
+                return await text_of(ann, doc) == "still here"
+            except (StorageFailure, ReplicaPoisoned):
+                return False
+
+        await until(is_back)
+        await ann.update_document(doc, title="Renamed")
+        assert ann.document(doc).title == "Renamed"

@@ -151,11 +151,6 @@ class Space:
             raise KeyError(epoch_id)
         return keys
 
-    def current_keys(self) -> SpaceKeys | None:
-        """Keys of `current_epoch`."""
-        epoch_id = self.current_epoch()
-        return None if epoch_id is None else self._ring.keys(epoch_id)
-
     def first_keys(self) -> SpaceKeys | None:
         """Keys of the first epoch, whose `psi_key` tests for common spaces; None until learnt."""
         if not self.is_founded:

@@ -84,7 +84,6 @@ CREATE INDEX pending_by_document ON pending (doc);
 
 CREATE TABLE snapshots (
     doc            INTEGER PRIMARY KEY REFERENCES documents,
-    pending_id_max INTEGER NOT NULL,
     covers         BLOB NOT NULL,
     digest         BLOB NOT NULL,
     content        BLOB NOT NULL
