@@ -279,7 +279,11 @@ class DocumentActor:
         """
         if not self.host.can_write():
             raise NotAllowed("you may read this space but not write in it")
-        effective = change(self.replica)
+        try:
+            effective = change(self.replica)
+        except ReplicaPoisoned as error:
+            self.host.poisoned(self.doc_id, error)
+            raise
         if effective is None:
             return False
         self._local(effective, None, None, agent)

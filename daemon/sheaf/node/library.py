@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from sheaf.core.base.errors import NotFound, StorageFailure, UsageError
+from sheaf.core.base.errors import NotFound, SheafError, StorageFailure, UsageError
 from sheaf.core.base.ids import INDEX_DOC_ID, DocId, EpochId, SpaceId
 from sheaf.core.base.machine import Entropy
 from sheaf.core.space import authoring
@@ -82,7 +82,18 @@ class Library:
         self._pending_ids = itertools.count(last + 1)
         for row in rows:
             if row.state == "ready":
-                await self._open(row.space_id)
+                await self._open_if_sound(row.space_id)
+
+    async def _open_if_sound(self, space_id: SpaceId) -> None:
+        """A space that cannot be read stays closed; the others have nothing to do with it."""
+        try:
+            await self._open(space_id)
+        except StorageFailure:
+            raise
+        except SheafError as error:
+            self.failure = f"A space cannot be opened, because what is stored of it is damaged: {error}"
+            logger.error("a space cannot be opened", space=space_id.short, error=str(error))
+            self._failed.add(space_id)
 
     async def close(self) -> None:
         """Let every tab go and write what is still in memory."""
@@ -112,12 +123,17 @@ class Library:
         )
         runner = TaskSet(f"space {space_id.short}")
         runner.spawn(host.run(), "commits")
-        actor = await host.documents.open(INDEX_DOC_ID)
+        try:
+            actor = await host.documents.open(INDEX_DOC_ID)
+        except BaseException:
+            await runner.close()
+            raise
         self._hosts[space_id] = host
         self._runs[space_id] = runner
         self._trees[space_id] = DocumentTree(actor=actor, host=host, clock=self._clock, entropy=self._entropy)
         host.index_changed = lambda: self._index_changed(space_id)
         host.reopen_wanted = lambda: self._tasks.spawn(self._reopen_sealed(host), "open sealed envelopes")
+        host.index_lost = lambda: self._tasks.spawn(self._read_index_again(host), "read the index again")
         host.reopen_wanted()
         self._index_changed(space_id)
         self._on_change(space_id)
@@ -139,6 +155,18 @@ class Library:
             touched={row.doc_id: row.updated_ms for row in await self._store.touched(space_id)},
             agreed={row.device_id: row.version for row in await self._store.peers(space_id) if row.version},
         )
+
+    async def _read_index_again(self, host: SpaceHost) -> None:
+        try:
+            actor = await host.documents.open(INDEX_DOC_ID)
+        except StorageFailure as failure:  # the whole space is opened again when the disk works
+            logger.error("could not read the index again", error=str(failure))
+            return
+        if self._hosts.get(host.space_id) is host:
+            self._trees[host.space_id] = DocumentTree(
+                actor=actor, host=host, clock=self._clock, entropy=self._entropy
+            )
+            self._index_changed(host.space_id)
 
     async def _reopen_sealed(self, host: SpaceHost) -> None:
         try:
@@ -167,6 +195,9 @@ class Library:
                 await self._open(space_id)
             except StorageFailure:
                 continue
+            except SheafError as error:
+                logger.error("a space cannot be opened any more", space=space_id.short, error=str(error))
+                return
             self._failed.discard(space_id)
             self.failure = None
             self._events.publish("storage_changed", state="ok", detail=None)

@@ -130,6 +130,8 @@ class SpaceHost:
         self._is_sealing_due = False
         self.index_changed: Callable[[], None] = _nothing
         """Called when the index document changed (before it is durable)."""
+        self.index_lost: Callable[[], None] = _nothing
+        """Called when the index document's replica had to be thrown away."""
         self.reopen_wanted: Callable[[], None] = _nothing
         """Called when stored envelopes may be readable now; the owner runs `reopen`."""
 
@@ -235,6 +237,8 @@ class SpaceHost:
     def poisoned(self, doc_id: DocId, error: ReplicaPoisoned) -> None:
         """Native code failed on a document."""
         self.documents.poisoned(doc_id, error)
+        if doc_id == INDEX_DOC_ID:
+            self.index_lost()
 
     # ------------------------------------------------------------------ from peers
 

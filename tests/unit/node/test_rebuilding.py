@@ -150,12 +150,7 @@ async def test_a_poisoned_index_is_read_again() -> None:
         index.replica._poison("native code failed")
         host.poisoned(INDEX_DOC_ID, ReplicaPoisoned("native code failed"))
 
-        async def is_back() -> bool:
-            try:
-                return await text_of(ann, doc) == "still here"
-            except (StorageFailure, ReplicaPoisoned):
-                return False
-
-        await until(is_back)
+        await until(lambda: host.documents.find(INDEX_DOC_ID))
+        assert await text_of(ann, doc) == "still here"
         await ann.update_document(doc, title="Renamed")
         assert ann.document(doc).title == "Renamed"
