@@ -10,6 +10,7 @@ Must not know addresses, signalling or discovery.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 import structlog
 
@@ -33,6 +34,9 @@ from sheaf.node.traffic import Traffic
 from sheaf.node.views import PeerView
 from sheaf.ports import Clock, Store
 from sheaf.task_set import TaskSet
+
+STRANGERS_MAX: Final = 32
+"""Connections to devices that share no space with us (yet); the oldest give way."""
 
 logger = structlog.get_logger("sheaf.peers")
 
@@ -150,12 +154,26 @@ class PeerLinks:
         self.connections_made += 1
         if older is not None:
             older.close("replaced by a newer connection")
+        self._bound_strangers()
         self._on_connected(device_id)
         for host in self._library.hosts():
             if host.is_member(device_id):
                 host.seal_now()
         logger.info("connected", device=device_id.short, path=link.channel.path.value)
         self.link_changed(link)
+
+    def _bound_strangers(self) -> None:
+        """Whoever holds a ticket, or was a member once, can call as any number of new devices."""
+        strangers = [
+            link
+            for device_id, link in self._links.items()
+            if not link.is_offerer and not self._shares_a_space(device_id)
+        ]
+        for link in strangers[:-STRANGERS_MAX]:
+            link.close("too many connections without a common space")
+
+    def _shares_a_space(self, device_id: DeviceId) -> bool:
+        return any(host.is_member(device_id) for host in self._library.hosts())
 
     def link_changed(self, link: PeerLink) -> None:
         """Phase or progress moved."""
@@ -176,6 +194,8 @@ class PeerLinks:
         if device_id is None or self._links.get(device_id) is not link:
             return
         del self._links[device_id]
+        if not self._shares_a_space(device_id):
+            self._last_seen.pop(device_id, None)
         logger.info("disconnected", device=device_id.short, reason=reason)
         for host in self._library.hosts():
             host.documents.device_left(device_id)
