@@ -41,6 +41,8 @@ from sheaf.task_set import TaskSet
 SIGNALS_WAITING_MAX: Final = 256
 """More than that at once is a flood; the rest is dropped, honest peers try again."""
 ANSWERING_MAX: Final = 16
+ACTED_ON_MAX: Final = 4096
+"""Signals remembered by their session id, to know one that is played again."""
 STALE_SIGNAL_MS: Final = 10 * 60 * 1000
 
 logger = structlog.get_logger("sheaf.peers")
@@ -102,6 +104,7 @@ class PeerManager:
         self._signals: asyncio.Queue[_Signal] = asyncio.Queue(SIGNALS_WAITING_MAX)
         self._address_hint = asyncio.Event()
         self._answering = 0
+        self._acted_on: dict[bytes, None] = {}
         self._refresh_due = asyncio.Event()
         self._answer_rids: frozenset[RendezvousId] = frozenset()
         self._counts = {"connections_failed": 0.0, "signals_dropped": 0.0}
@@ -255,15 +258,19 @@ class PeerManager:
     async def _work_signals(self) -> None:
         while True:
             signal = await self._signals.get()
-            if self._connector.take_answer(signal.rid, signal.sealed):
-                continue
             try:
-                opened = self._open(signal)
+                self._work(signal)
             except ProtocolViolation as error:
                 logger.info("signal dropped", reason=str(error), via=signal.route.label)
-                continue
-            if opened is not None:
-                self._act_on(opened, signal)
+            except Exception:  # one bad signal must not end all others
+                logger.exception("signal dropped by a defect", via=signal.route.label)
+
+    def _work(self, signal: _Signal) -> None:
+        if self._connector.take_answer(signal.rid, signal.sealed):
+            return
+        opened = self._open(signal)
+        if opened is not None:
+            self._act_on(opened, signal)
 
     def _open(self, signal: _Signal) -> OpenedSignal | None:
         invitation = self._invitations.by_rendezvous(signal.rid)
@@ -281,6 +288,9 @@ class PeerManager:
             return
         if abs(self._clock.wall_ms() - body.created_ms) > STALE_SIGNAL_MS:
             logger.info("an old or postdated signal; clocks may differ", via=signal.route.label)
+        if not self._is_first(body.session_id):
+            self._counts["signals_dropped"] += 1
+            return
         match body.kind:
             case SignalKind.OFFER:
                 if self._answering >= ANSWERING_MAX:
@@ -291,6 +301,15 @@ class PeerManager:
                 self._poked(body.sender, signal)
             case SignalKind.BYE | SignalKind.ANSWER:
                 return
+
+    def _is_first(self, session_id: bytes) -> bool:
+        """False for a signal played again: a stranger on the network can record and repeat them."""
+        if session_id in self._acted_on:
+            return False
+        self._acted_on[session_id] = None
+        if len(self._acted_on) > ACTED_ON_MAX:
+            del self._acted_on[next(iter(self._acted_on))]
+        return True
 
     def _poked(self, sender: DeviceCertificate, signal: _Signal) -> None:
         """Somebody wants us to offer: at an address if we know one, else along the route he came by.

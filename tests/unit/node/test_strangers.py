@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+from sheaf.core.base.ids import RendezvousId
 from sheaf.core.protocol.pairing import InviteKeys
+from sheaf.core.protocol.signaling import OpenedSignal
+from sheaf.core.space.roles import Role
 from sheaf.core.wire.ticket import Ticket
 from sheaf.node import peer_links
-from sheaf.node.connector import DialTarget
-from sheaf.core.space.roles import Role
+from sheaf.node.connector import Connection, DialTarget
+from sheaf.ports import SignalRoute
 from tests.support.memory_network import MemoryLan
 from tests.support.nodes import join, machine, running, until
 
@@ -32,3 +35,35 @@ async def test_devices_that_share_no_space_with_us_cannot_fill_the_table_of_conn
         honest = machine(lan, "bob")
         async with running(honest) as (bob,):
             await join(ann, bob, space)
+
+
+async def test_a_recorded_offer_played_again_is_answered_once() -> None:
+    lan = MemoryLan()
+    async with running(machine(lan, "ann"), machine(lan, "bob")) as (ann, bob):
+        space = (await ann.create_space("Home")).space_id
+        port = lan.ports[0]
+        seen: list[tuple[RendezvousId, bytes, SignalRoute]] = []
+        handler = port._handler
+        assert handler is not None
+
+        def record(rid: RendezvousId, sealed: bytes, route: SignalRoute) -> None:
+            seen.append((rid, sealed, route))
+            handler(rid, sealed, route)
+
+        port.set_handler(record)
+        await join(ann, bob, space)
+        answered: list[OpenedSignal] = []
+        answer = ann._peers._connector.answer
+
+        async def count(opened: OpenedSignal, route: SignalRoute) -> Connection:
+            answered.append(opened)
+            return await answer(opened, route)
+
+        ann._peers._connector.answer = count  # type: ignore[method-assign]  # to count
+        assert seen
+        for _ in range(5):
+            for signal in list(seen):
+                handler(*signal)
+        await until(ann._peers._signals.empty)
+        await asyncio.sleep(0.01)
+        assert answered == []
