@@ -128,6 +128,8 @@ class SpaceHost:
         self._listeners: list[SpaceListener] = []
         self._fresh: list[IngestedEnvelope] = []
         self._is_sealing_due = False
+        self._is_reopening = False
+        self._is_reopen_due = False
         self.index_changed: Callable[[], None] = _nothing
         """Called when the index document changed (before it is durable)."""
         self.index_lost: Callable[[], None] = _nothing
@@ -295,6 +297,18 @@ class SpaceHost:
         Raises:
             StorageFailure: they cannot be read now.
         """
+        self._is_reopen_due = True
+        if self._is_reopening:
+            return  # whoever is at it begins anew
+        self._is_reopening = True
+        try:
+            while self._is_reopen_due:
+                self._is_reopen_due = False
+                await self._reopen()
+        finally:
+            self._is_reopening = False
+
+    async def _reopen(self) -> None:
         await self._committer.flush()
         rows = await self._store.unopened(self.space_id)
         if rows:

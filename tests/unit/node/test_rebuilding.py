@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pycrdt
 import pytest
 
@@ -10,7 +12,7 @@ from sheaf.core.base.ids import INDEX_DOC_ID, SpaceId
 from sheaf.core.crdt.replica import Replica, ReplicaPoisoned
 from sheaf.node.document_loading import encode_covers
 from sheaf.node.node import Node
-from sheaf.ports import SnapshotRow, WriteBatch
+from sheaf.ports import EnvelopeRow, SnapshotRow, WriteBatch
 from tests.support.memory_network import MemoryLan
 from tests.support.memory_store import MemoryStore
 from tests.support.nodes import Listener, join, machine, new_text, running, text_of, until
@@ -154,3 +156,24 @@ async def test_a_poisoned_index_is_read_again() -> None:
         assert await text_of(ann, doc) == "still here"
         await ann.update_document(doc, title="Renamed")
         assert ann.document(doc).title == "Renamed"
+
+
+async def test_reading_sealed_envelopes_again_happens_once_at_a_time() -> None:
+    anns = machine(MemoryLan(), "ann")
+    async with running(anns) as (ann,):
+        space = (await ann.create_space("Home")).space_id
+        host = ann._library.host(space)
+        await until(lambda: not host._is_reopening)
+        reads = 0
+        unopened = anns.store.unopened
+
+        async def count(space_id: SpaceId) -> Sequence[EnvelopeRow]:
+            nonlocal reads
+            reads += 1
+            return await unopened(space_id)
+
+        anns.store.unopened = count  # type: ignore[method-assign]  # to count
+        for _ in range(50):
+            host.reopen_wanted()
+        await until(lambda: reads and not host._is_reopening)
+        assert reads == 2  # the one under way, and one for all that asked meanwhile
