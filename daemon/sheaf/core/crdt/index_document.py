@@ -11,6 +11,7 @@ taken as the default, and what cannot be named is left out. Must not know storag
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -59,6 +60,8 @@ class IndexDocument:
         self._changes: pycrdt.Map[Any] = replica.doc.get(_CHANGES, type=pycrdt.Map)
         self._raw: dict[DocId, IndexEntry] | None = None
         self._entries: dict[DocId, IndexEntry] | None = None
+        self._absent_parents: set[DocId] = set()
+        self._order: dict[DocId | None, list[tuple[str, DocId]]] | None = None
         self._stale: set[str] = set()
         # The native side drops observers together with these wrappers: they must stay referenced.
         self._observed = [
@@ -87,8 +90,9 @@ class IndexDocument:
             self._entries = None
         elif self._stale:
             self._refresh(self._raw)
-            self._entries = None
         if self._entries is None:
+            self._order = None
+            self._absent_parents = _absent_parents(self._raw)
             self._entries = _with_sound_parents(self._raw)
         return self._entries
 
@@ -105,15 +109,13 @@ class IndexDocument:
 
     def children(self, parent: DocId | None) -> list[IndexEntry]:
         """The documents directly under `parent`, in order, trashed ones included."""
-        return sorted(
-            (entry for entry in self.entries().values() if entry.parent == parent),
-            key=lambda entry: (entry.order, entry.doc_id),
-        )
+        entries = self.entries()
+        return [entries[doc_id] for _, doc_id in self._siblings(parent)]
 
     def order_last(self, parent: DocId | None, entropy: Entropy) -> str:
         """An order key after all of `parent`'s children."""
-        siblings = self.children(parent)
-        return order_between(siblings[-1].order if siblings else None, None, entropy)
+        siblings = self._siblings(parent)
+        return order_between(siblings[-1][0] if siblings else None, None, entropy)
 
     def order_after(self, parent: DocId | None, after: DocId | None, entropy: Entropy) -> str:
         """An order key just after the child `after`, or before all children if None.
@@ -121,13 +123,13 @@ class IndexDocument:
         Raises:
             UsageError: `after` is not a child of `parent`.
         """
-        siblings = self.children(parent)
+        siblings = self._siblings(parent)
         if after is None:
-            return order_between(None, siblings[0].order if siblings else None, entropy)
-        low = next((entry.order for entry in siblings if entry.doc_id == after), None)
+            return order_between(None, siblings[0][0] if siblings else None, entropy)
+        low = next((order for order, doc_id in siblings if doc_id == after), None)
         if low is None:
             raise UsageError("the document to come after is not in that place")
-        high = next((entry.order for entry in siblings if entry.order > low), None)
+        high = next((order for order, _ in siblings if order > low), None)
         return order_between(low, high, entropy)
 
     def create(
@@ -218,12 +220,57 @@ class IndexDocument:
             record = _as_py(self._documents.get(name))
             changes = {field: _as_py(self._changes.get(f"{name}/{field}")) for field in _FIELDS}
             known = {field: value for field, value in changes.items() if f"{name}/{field}" in self._changes}
-            entry = _read_entry(name, record, known)
+            entry, before = _read_entry(name, record, known), raw.get(doc_id)
             if entry is None:
                 raw.pop(doc_id, None)
             else:
                 raw[doc_id] = entry
+            self._update(doc_id, before, entry)
         self._stale.clear()
+
+    def _update(self, doc_id: DocId, before: IndexEntry | None, entry: IndexEntry | None) -> None:
+        """Carry one changed entry over, or drop what was worked out when the tree may look different.
+
+        Working the tree out takes 10 ms for 10,000 documents: too long for each that is made.
+        """
+        sound = self._entries
+        if sound is None or (before is None and entry is None):
+            return
+        if entry is None or (before is None and not self._is_leaf_in_place(entry)):
+            self._entries = None
+        elif before is None:
+            sound[doc_id] = entry
+            self._place(None, entry)
+        elif before.parent != entry.parent or before.created_ms != entry.created_ms:
+            self._entries = None
+        else:
+            old = sound[doc_id]
+            sound[doc_id] = replace(entry, parent=old.parent)
+            self._place(old, sound[doc_id])
+
+    def _is_leaf_in_place(self, entry: IndexEntry) -> bool:
+        """Whether a new entry changes nobody else's place, and its own parent is known."""
+        is_placed = entry.parent is None or entry.parent in (self._entries or {})
+        return is_placed and entry.doc_id not in self._absent_parents
+
+    def _siblings(self, parent: DocId | None) -> list[tuple[str, DocId]]:
+        """(order, document) of a parent's children, sorted; not to be changed by the caller."""
+        entries = self.entries()
+        if self._order is None:
+            self._order = {}
+            for entry in entries.values():
+                self._order.setdefault(entry.parent, []).append((entry.order, entry.doc_id))
+            for siblings in self._order.values():
+                siblings.sort()
+        return self._order.get(parent, [])
+
+    def _place(self, old: IndexEntry | None, new: IndexEntry) -> None:
+        if self._order is None or (old is not None and old.order == new.order):
+            return
+        siblings = self._order.setdefault(new.parent, [])
+        if old is not None:
+            del siblings[bisect_left(siblings, (old.order, old.doc_id))]
+        insort(siblings, (new.order, new.doc_id))
 
 
 def _as_py(value: Any) -> Any:
@@ -265,6 +312,10 @@ def _read_entry(name: str, record: object, changes: Mapping[str, Any] | None) ->
         trashed=fields.get("trashed") is True,
         created_ms=int(created),
     )
+
+
+def _absent_parents(raw: Mapping[DocId, IndexEntry]) -> set[DocId]:
+    return {entry.parent for entry in raw.values() if entry.parent is not None and entry.parent not in raw}
 
 
 def _with_sound_parents(raw: Mapping[DocId, IndexEntry]) -> dict[DocId, IndexEntry]:
