@@ -89,3 +89,13 @@ def test_one_more_document_does_not_cost_more_the_more_there_are() -> None:
         index.create(doc_id, title="x", type="page", parent=None, order=order, created_ms=number)
     first, last = marks[1] - marks[0], marks[-1] - marks[-2]
     assert last < 6 * first
+
+
+def test_a_parent_that_arrives_after_its_child_takes_it_in() -> None:
+    index = IndexDocument(replica(1))
+    child, parent = DOCUMENTS[:2]
+    for step in (("stray", child, parent, "a"), ("create", parent, None, "b", 1)):
+        _take(index, index, step)
+        assert index.children(None)
+    assert index.entry(child).parent == parent
+    assert [entry.doc_id for entry in index.children(parent)] == [child]
