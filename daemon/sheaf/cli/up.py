@@ -67,6 +67,7 @@ def up(
     def on_ready(ready: ReadyInfo) -> None:
         _announce(ready, settings.data_dir, open_it=settings.open_browser)
 
+    _skip_rich()
     from sheaf.compose import run_daemon
 
     try:
@@ -74,6 +75,11 @@ def up(
     except SheafError as error:
         raise CommandFailed(str(error), ExitCode(getattr(error, "exit_code", ExitCode.FAILED))) from error
     raise typer.Exit(code)
+
+
+def _skip_rich() -> None:
+    """structlog would load rich to draw tracebacks, which ours are not: 3 MB and 50 modules for nothing."""
+    sys.modules.setdefault("rich", None)  # type: ignore[arg-type]  # None is how Python marks "not to be had"
 
 
 def _refuse_if_busy(data_dir: Path) -> None:
