@@ -119,6 +119,20 @@ async def test_both_sides_may_close_at_once(pair: Pair) -> None:
     assert len(one.farewells) == len(two.farewells) == 1
 
 
+async def test_a_close_that_was_cancelled_is_no_reason_to_wait_for_ever(pair: Pair) -> None:
+    """A daemon that stops cancels whoever is closing a connection, and then closes it itself."""
+    here, there = pair
+    attach(there)
+    for _ in range(64):
+        here.send(bytes(CHANNEL_FRAME_BYTES_MAX))
+    closing = asyncio.ensure_future(here.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.gather(closing, return_exceptions=True)
+    async with asyncio.timeout(5):
+        await here.close()
+
+
 async def test_sending_after_the_end_is_dropped_in_silence(pair: Pair) -> None:
     here, there = pair
     receiver = attach(there)

@@ -80,8 +80,10 @@ class TunnelChannel:
             self._is_closing = True
             self._tls.shutdown()
             self._collect()
-            await self._flush()
-            self._end(CLOSED_HERE)
+            try:
+                await self._flush()
+            finally:  # also when whoever closes is cancelled: another close waits for the release
+                self._end(CLOSED_HERE)
         await self._released.wait()
 
     async def _flush(self) -> None:

@@ -181,8 +181,10 @@ class WebRtcChannel:
         """Flush for at most a second (3), then release everything. Idempotent."""
         if not self._is_closing:
             self._is_closing = True
-            await self._flush()
-            self._gone(CLOSED_HERE)
+            try:
+                await self._flush()
+            finally:  # also when whoever closes is cancelled: another close waits for the release
+                self._gone(CLOSED_HERE)
         await self._released.wait()
 
     async def _flush(self) -> None:
