@@ -131,11 +131,12 @@ class Library:
         self._hosts[space_id] = host
         self._runs[space_id] = runner
         self._trees[space_id] = DocumentTree(actor=actor, host=host, clock=self._clock, entropy=self._entropy)
-        host.index_changed = lambda: self._index_changed(space_id)
+        text = space_id.text  # made once: a catch-up says thousands of times that the index changed
+        host.index_changed = lambda: self._index_changed(text)
         host.reopen_wanted = lambda: self._tasks.spawn(self._reopen_sealed(host), "open sealed envelopes")
         host.index_lost = lambda: self._tasks.spawn(self._read_index_again(host), "read the index again")
         host.reopen_wanted()
-        self._index_changed(space_id)
+        self._index_changed(text)
         self._on_change(space_id)
         return host
 
@@ -166,7 +167,7 @@ class Library:
             self._trees[host.space_id] = DocumentTree(
                 actor=actor, host=host, clock=self._clock, entropy=self._entropy
             )
-            self._index_changed(host.space_id)
+            self._index_changed(host.space_id.text)
 
     async def _reopen_sealed(self, host: SpaceHost) -> None:
         try:
@@ -204,8 +205,8 @@ class Library:
             logger.info("storage works again")
             return
 
-    def _index_changed(self, space_id: SpaceId) -> None:
-        self._events.publish("documents_changed", space_id=space_id.text)
+    def _index_changed(self, space_text: str) -> None:
+        self._events.publish("documents_changed", space_id=space_text)
 
     # ------------------------------------------------------------------ lookups
 
