@@ -71,7 +71,7 @@ class Machine:
             return None
 
         network = Network(
-            webrtc=self.port,  # type: ignore[arg-type]  # one object plays four ports; close() is shared
+            webrtc=self.port,
             tunnel=self.port,
             signaling=self.port,
             discovery=self.port,
