@@ -91,10 +91,11 @@ lock: dev ## refresh the lock files (LOCK_ARGS=--upgrade takes newer Python pack
 	@$(BIN)/$(LOCK) $(LOCK_ARGS) pyproject.toml -o requirements/run.txt
 	@$(BIN)/$(LOCK) $(LOCK_ARGS) --extra dev --extra keyring --extra nats pyproject.toml -o requirements/dev.txt
 	@$(BIN)/python -m tests.support.npm_lock webui
+	@$(BIN)/python -m tests.support.npm_lock tests/e2e/js
 
 clean: ## remove everything that was made here, the environment included
 	rm -rf $(VENV) dist build daemon/sheaf/webui_dist daemon/sheaf/webui_dist.new webui/node_modules webui/dist \
-		tests/bench/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+		tests/bench/node_modules tests/e2e/js/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
 	find daemon tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---- the environment: locked versions with hashes, then the project itself, editable ----------------------------

@@ -13,7 +13,15 @@ import pytest
 
 from tests.support.daemon import Daemon
 from tests.support.typist import Typist, verdict
-from tests.support.world import Town, make_document, make_space, text
+from tests.support.world import (
+    Town,
+    make_document,
+    make_space,
+    shared_document,
+    text,
+    until_equal,
+    until_live,
+)
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
@@ -45,6 +53,33 @@ async def test_a7_sigterm_under_load_ends_in_time_and_keeps_what_was_acknowledge
             for typist in typists:
                 typist.is_typing = False
     result = verdict(text(ada, document_id), *typists)
+    assert (result["lost"], result["doubled"], result["unknown"]) == ([], [], 0)
+
+
+async def test_a7_a_daemon_whose_peer_was_just_killed_stops_in_time(
+    here: Town, seeded_random: random.Random
+) -> None:
+    """It still holds words for a connection that nobody reads any more."""
+    ada, ben = here.start("ada", "ben")
+    document_id = shared_document(ada, ben)
+    typist = Typist("ada", ada, document_id, choice=seeded_random, pause_s=0.002)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(typist.run())
+        for is_ben_back in (True, False):
+            await asyncio.to_thread(until_live, ada, ben)
+            before = len(typist.acknowledged)
+            await typist.until(lambda before=before: len(typist.acknowledged) > before)  # type: ignore[misc]
+            await asyncio.to_thread(ben.kill)
+            if is_ben_back:
+                await asyncio.to_thread(ben.start)
+                await asyncio.to_thread(until_live, ada, ben)
+            assert await asyncio.to_thread(ada.stop, STOP_S_MAX) == 0
+            for daemon in (ada,) if is_ben_back else (ada, ben):
+                await asyncio.to_thread(daemon.start)
+        typist.is_typing = False
+    until_live(ada, ben)
+    until_equal(ada, ben, document_id=document_id)
+    result = verdict(text(ben, document_id), typist)
     assert (result["lost"], result["doubled"], result["unknown"]) == ([], [], 0)
 
 
