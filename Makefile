@@ -38,7 +38,7 @@ lint: dev ## ruff: rules and formatting
 
 types: dev ## mypy --strict over the daemon and what the tests share
 	@$(BIN)/mypy
-	@$(BIN)/mypy hatch_build.py tests/conftest.py tests/support tests/meta
+	@$(BIN)/mypy hatch_build.py tests/conftest.py tests/support tests/meta tests/bench
 
 floors: dev ## import-linter: who may import whom
 	@$(BIN)/lint-imports --no-logo
@@ -91,6 +91,7 @@ lock: dev ## refresh the lock files (LOCK_ARGS=--upgrade takes newer Python pack
 	@$(BIN)/$(LOCK) $(LOCK_ARGS) pyproject.toml -o requirements/run.txt
 	@$(BIN)/$(LOCK) $(LOCK_ARGS) --extra dev --extra keyring --extra nats pyproject.toml -o requirements/dev.txt
 	@$(BIN)/python -m tests.support.npm_lock webui
+	@$(BIN)/python -m tests.support.npm_lock tests/bench
 	@$(BIN)/python -m tests.support.npm_lock tests/e2e/js
 
 clean: ## remove everything that was made here, the environment included

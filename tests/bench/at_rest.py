@@ -196,7 +196,7 @@ def _pid(daemon: Daemon) -> int:
     return daemon.process.pid
 
 
-_IMPORTS = "import sheaf.cli.main, sheaf.compose"
+_IMPORTS = "import sheaf.cli.main, sheaf.cli.up as up; up._skip_rich(); import sheaf.compose"
 
 
 def _import_s() -> float:
