@@ -199,16 +199,33 @@ def _put_documents(session: Session, row: EnvelopeRow, log: int, order: int | No
 
 
 def _replace(session: Session, row: EnvelopeRow, log: int) -> int | None:
-    """Write `row` over the stored one; its order, or None when there is none."""
+    """Write `row` over the stored one, its place in the document index included; its order, or None
+    when there is none."""
+    position = (log, row.seq, row.env_id)
     stored = session.row(
-        "UPDATE envelopes SET is_opened = ?, documents = ?, digest = ?, raw = ?"
-        " WHERE log = ? AND seq = ? AND env_id = ? RETURNING ord",
-        (row.is_opened, b"".join(row.documents), envelope_digest(row), row.raw, log, row.seq, row.env_id),
+        "SELECT ord, documents FROM envelopes WHERE log = ? AND seq = ? AND env_id = ?", position
     )
     if stored is None:
         return None
-    _put_documents(session, row, log, stored[0])
-    return int(stored[0])
+    order, packed = stored
+    session.execute(
+        "UPDATE envelopes SET is_opened = ?, documents = ?, digest = ?, raw = ?"
+        " WHERE log = ? AND seq = ? AND env_id = ?",
+        (row.is_opened, b"".join(row.documents), envelope_digest(row), row.raw, *position),
+    )
+    _drop_documents(session, row, log, order, packed)
+    _put_documents(session, row, log, order)
+    return int(order)
+
+
+def _drop_documents(session: Session, row: EnvelopeRow, log: int, order: int, packed: bytes) -> None:
+    """Take the envelope out of the index of the documents it named before; a damaged list names none."""
+    for at in range(0, len(packed) - DocId.SIZE + 1, DocId.SIZE):
+        doc = session.find_document(row.space_id, DocId(packed[at : at + DocId.SIZE]))
+        session.execute(
+            "DELETE FROM envelope_documents WHERE doc = ? AND log = ? AND seq = ? AND ord = ?",
+            (doc, log, row.seq, order),
+        )
 
 
 def _repair(session: Session, row: EnvelopeRow, log: int) -> None:
