@@ -38,6 +38,9 @@ class Agent:
         self._process = computer.start(
             [sys.executable, str(AGENT), rid], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
+        assert self._process.stdout is not None
+        self._poll = select.poll()
+        self._poll.register(self._process.stdout, select.POLLIN | select.POLLHUP)
         self._rest = b""
         self.said: list[Event] = []
         self.ready = self.until("ready")
@@ -99,7 +102,7 @@ class Agent:
         assert self._process.stdout is not None
         while b"\n" not in self._rest:
             left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self._process.stdout], [], [], left)[0]:
+            if left <= 0 or not self._poll.poll(left * 1000):
                 return None
             chunk = os.read(self._process.stdout.fileno(), 65536)
             assert chunk, f"the agent ended; said: {self.said}"

@@ -73,7 +73,8 @@ class Editor:
 
     async def until_kept(self) -> None:
         """Wait until the service worker keeps the shell, so that the editor opens without the daemon."""
-        await self.page.wait_for_function("navigator.serviceWorker.controller !== null")
+        async with asyncio.timeout(SAVED_S_MAX):
+            await self.page.evaluate(_CONTROLLED)
 
     async def shown(self) -> str:
         """The words on the screen, a line each, without other people's cursors."""
@@ -107,6 +108,12 @@ async def browsers(**context_options: Any) -> AsyncIterator[OpenBrowser]:
 
         yield open_browser
 
+
+_CONTROLLED = """() => new Promise((done) => {
+  const ask = () => (navigator.serviceWorker.controller ? done(true) : setTimeout(ask, 20));
+  ask();
+})"""
+"""One evaluation, not polling by Playwright: that evaluates text later on, which the page's own rules forbid."""
 
 _WORDS = r"""surface => {
     const words = surface.cloneNode(true)
