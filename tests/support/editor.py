@@ -113,7 +113,7 @@ _CONTROLLED = """() => new Promise((done) => {
   const ask = () => (navigator.serviceWorker.controller ? done(true) : setTimeout(ask, 20));
   ask();
 })"""
-"""One evaluation, not polling by Playwright: that evaluates text later on, which the page's own rules forbid."""
+"""One evaluation; Playwright's own polling evaluates text later on, which the page's rules forbid."""
 
 _WORDS = r"""surface => {
     const words = surface.cloneNode(true)
