@@ -31,6 +31,8 @@ PARTS: dict[str, Part] = {
     at_rest.CREATE: at_rest.create,
 }
 QUIET_LOAD = 1.5
+OWN_LOAD = 1.5
+"""What the measurements themselves make."""
 SECONDS_MAX = 360.0
 
 
@@ -55,8 +57,9 @@ def main() -> int:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     print(f"\n{report.table()}\n")
-    if max(report.facts["load"]) > QUIET_LOAD:
-        print(f"NOISY: the load was {report.facts['load']}; figures from a busy machine say little.")
+    loads = report.facts["load"]
+    if loads[0] > QUIET_LOAD or max(loads) > QUIET_LOAD + OWN_LOAD:
+        print(f"NOISY: the load was {loads}; figures from a busy machine say little.")
     for name, failure in report.failures.items():
         print(f"NOT MEASURED: {name}: {failure}")
     if options.json is not None:
