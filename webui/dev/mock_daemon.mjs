@@ -12,11 +12,23 @@ import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import * as decoding from "lib0/decoding";
-import * as encoding from "lib0/encoding";
-import { WebSocketServer } from "ws";
-import * as awarenessProtocol from "y-protocols/awareness";
-import * as Y from "yjs";
+import {
+  addDocument,
+  addSpace,
+  documents,
+  emit,
+  id,
+  invitations,
+  joins,
+  now,
+  people,
+  seed,
+  self,
+  sessions,
+  spaces,
+  streams,
+} from "./mock_state.mjs";
+import { serveSync } from "./mock_sync.mjs";
 
 const { values: options } = parseArgs({
   options: {
@@ -27,125 +39,8 @@ const { values: options } = parseArgs({
 });
 const port = Number(options.port);
 const dist = fileURLToPath(new URL("../dist/", import.meta.url));
-const id = (prefix) => `${prefix}_${randomBytes(10).toString("hex")}`;
-const now = () => new Date().toISOString();
 const csp =
   "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; connect-src 'self' ws: wss:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'";
-
-const self = { user_id: id("u"), device_id: id("v"), user_name: "Robin", device_name: "laptop" };
-const sessions = new Map();
-const spaces = new Map();
-const documents = new Map();
-const invitations = new Map();
-const joins = new Map();
-const rooms = new Map();
-const streams = new Set();
-
-function emit(type, data = {}) {
-  for (const stream of streams) stream.write(`event: ${type}\ndata: ${JSON.stringify(data)}\n\n`);
-}
-
-// ---- invented content ------------------------------------------------------------------------------------------
-
-function addSpace(name, role = "owner", space_id = id("s")) {
-  const space = { space_id, name, role, state: "ready" };
-  spaces.set(space.space_id, space);
-  return space;
-}
-
-let order = 0;
-function addDocument(
-  space_id,
-  title,
-  { type = "page", parent_id = null, document_id = id("d"), trashed = false } = {},
-) {
-  order += 1;
-  const document = {
-    document_id,
-    space_id,
-    title,
-    type,
-    parent_id,
-    order: `a${String(order).padStart(4, "0")}`,
-    trashed,
-    created_at: now(),
-    updated_at: now(),
-  };
-  documents.set(document.document_id, document);
-  return document;
-}
-
-function block(text, attrs = {}) {
-  const element = new Y.XmlElement("block");
-  for (const [key, value] of Object.entries(attrs)) element.setAttribute(key, value);
-  const content = new Y.XmlText();
-  const delta = Array.isArray(text) ? text : [{ insert: text }];
-  content.applyDelta(delta.filter((part) => part.insert !== ""));
-  element.insert(0, [content]);
-  return element;
-}
-
-const people = [
-  { user_id: id("u"), device_id: id("v"), user_name: "Ann", device_name: "thinkpad" },
-  { user_id: id("u"), device_id: id("v"), user_name: "Bo Lindqvist", device_name: "mini" },
-  { user_id: id("u"), device_id: id("v"), user_name: "Chidi", device_name: "desk" },
-];
-
-function seed() {
-  const trip = addSpace("Island trip");
-  addSpace("Reading group", "editor");
-  const plan = addDocument(trip.space_id, "The week on Vlieland", { document_id: "d_welcome" });
-  addDocument(trip.space_id, "Packing list", { parent_id: plan.document_id });
-  addDocument(trip.space_id, "Ferries and trains", { parent_id: plan.document_id });
-  addDocument(trip.space_id, "Recipes for the camping stove");
-  addDocument(trip.space_id, "notes.md", { type: "text", document_id: "d_notes" });
-  addDocument(trip.space_id, "Old budget", { trashed: true });
-  const doc = room(plan.document_id).doc;
-  doc.getMap("meta").set("schema", 1);
-  const code = new Y.XmlElement("code");
-  code.setAttribute("language", "text");
-  code.insert(0, [new Y.XmlText("14:20  Harlingen → Vlieland   (90 min)\n16:05  bus to the house, 4 stops")]);
-  doc.getXmlFragment("body").insert(0, [
-    block([
-      { insert: "We leave on " },
-      { insert: "Friday", attributes: { bold: {} } },
-      {
-        insert:
-          ", the three of us, and the house is ours until the Sunday after. Everything on this page lives on our own laptops; write whenever you like, also on the boat.",
-      },
-    ]),
-    block("Getting there", { kind: "h2" }),
-    block("Train to Harlingen Haven", { kind: "ordered" }),
-    block("The slow ferry, because the deck is the best part", { kind: "ordered" }),
-    block("Bikes from the harbour", { kind: "ordered" }),
-    block("Ask for the long frame", { kind: "ordered", indent: 1 }),
-    code,
-    block("Before Friday", { kind: "h2" }),
-    block("Book the ferry", { kind: "todo", checked: true }),
-    block("Charge the lamps", { kind: "todo" }),
-    block(
-      [
-        { insert: "Ask Bo about the " },
-        { insert: "tide table", attributes: { link: { href: "https://example.org/tides" } } },
-      ],
-      { kind: "todo" },
-    ),
-    block("No signal on the north side. That is the point.", { kind: "callout" }),
-    block("The sea is not a place one visits. It is a place one is lent.", { kind: "quote" }),
-    new Y.XmlElement("divider"),
-    block("Evenings", { kind: "h3" }),
-    block("Pancakes, then cards", { kind: "bullet" }),
-    block([{ insert: "Read aloud, " }, { insert: "one chapter each", attributes: { highlight: {} } }], {
-      kind: "bullet",
-    }),
-  ]);
-  room("d_notes")
-    .doc.getText("text")
-    .insert(
-      0,
-      "# Notes\n\nPlain *Markdown*, for those who like to see the signs.\n\n- one\n- two **strong** words\n\n> and a quote\n\n```js\nconst tide = await table.next();\n```\n",
-    );
-}
 
 const view = (space) => ({
   ...space,
@@ -519,126 +414,12 @@ const server = createServer(async (request, response) => {
   return response.end(JSON.stringify({ type: "about:blank", title: "Not found", status: 404 }));
 });
 
-// ---- sync ------------------------------------------------------------------------------------------------------
-
-function room(document_id) {
-  let found = rooms.get(document_id);
-  if (!found) {
-    const doc = new Y.Doc();
-    const awareness = new awarenessProtocol.Awareness(doc);
-    awareness.setLocalState(null);
-    found = { doc, awareness, sockets: new Set() };
-    const all = found.sockets;
-    doc.on("update", (update, origin) => {
-      const frame = encode((e) => {
-        encoding.writeVarUint(e, 0);
-        encoding.writeVarUint(e, 2);
-        encoding.writeVarUint8Array(e, update);
-      });
-      for (const socket of all) if (socket !== origin) socket.send(frame);
-    });
-    awareness.on("update", ({ added, updated, removed }) => {
-      const frame = encode((e) => {
-        encoding.writeVarUint(e, 1);
-        encoding.writeVarUint8Array(
-          e,
-          awarenessProtocol.encodeAwarenessUpdate(awareness, [...added, ...updated, ...removed]),
-        );
-      });
-      for (const socket of all) socket.send(frame);
-    });
-    rooms.set(document_id, found);
-  }
-  return found;
-}
-
-function encode(write) {
-  const encoder = encoding.createEncoder();
-  write(encoder);
-  return encoding.toUint8Array(encoder);
-}
-
-const sockets = new WebSocketServer({ noServer: true });
-server.on("upgrade", (request, socket, head) => {
-  const match = /^\/sync\/([^/?]+)/.exec(request.url ?? "");
-  if (!match) return socket.destroy();
-  return sockets.handleUpgrade(request, socket, head, (ws) => {
-    if (!sessions.has(cookieOf(request))) return ws.close(4401);
-    if (!documents.has(match[1])) return ws.close(4404);
-    return connect(ws, room(match[1]), spaces.get(documents.get(match[1]).space_id)?.role === "reader");
-  });
+serveSync(server, {
+  isSignedIn: (request) => sessions.has(cookieOf(request)),
+  documents,
+  spaces,
+  delayMs: Number(options["slow-ack"]),
 });
-
-function connect(ws, { doc, awareness, sockets: all }, readOnly) {
-  ws.binaryType = "nodebuffer";
-  all.add(ws);
-  let frames = 0;
-  const mine = new Set();
-  const sendSync = (step, payload) =>
-    ws.send(
-      encode((e) => {
-        encoding.writeVarUint(e, 0);
-        encoding.writeVarUint(e, step);
-        encoding.writeVarUint8Array(e, payload);
-      }),
-    );
-  const sendAck = () => {
-    const count = frames;
-    setTimeout(
-      () =>
-        ws.send(
-          encode((e) => {
-            encoding.writeVarUint(e, 101);
-            encoding.writeVarUint(e, count);
-            encoding.writeVarUint8Array(e, Y.encodeStateVector(doc));
-          }),
-        ),
-      Number(options["slow-ack"]),
-    );
-  };
-  if (readOnly) {
-    ws.send(
-      encode((e) => {
-        encoding.writeVarUint(e, 2);
-        encoding.writeVarUint(e, 0);
-        encoding.writeVarString(e, "read-only");
-      }),
-    );
-  }
-  sendSync(0, Y.encodeStateVector(doc));
-  ws.on("message", (data) => {
-    const decoder = decoding.createDecoder(new Uint8Array(data));
-    const kind = decoding.readVarUint(decoder);
-    if (kind === 0) {
-      const step = decoding.readVarUint(decoder);
-      const payload = decoding.readVarUint8Array(decoder);
-      if (step === 0) sendSync(1, Y.encodeStateAsUpdate(doc, payload));
-      else if (!readOnly) {
-        Y.applyUpdate(doc, payload, ws);
-        frames += 1;
-        sendAck();
-      }
-    } else if (kind === 1) {
-      const update = decoding.readVarUint8Array(decoder);
-      awarenessProtocol.applyAwarenessUpdate(awareness, update, ws);
-      for (const client of awareness.getStates().keys()) mine.add(client);
-    } else if (kind === 3) {
-      ws.send(
-        encode((e) => {
-          encoding.writeVarUint(e, 1);
-          encoding.writeVarUint8Array(
-            e,
-            awarenessProtocol.encodeAwarenessUpdate(awareness, [...awareness.getStates().keys()]),
-          );
-        }),
-      );
-    }
-  });
-  ws.on("close", () => {
-    all.delete(ws);
-    if (all.size === 0) awarenessProtocol.removeAwarenessStates(awareness, [...mine], null);
-  });
-}
 
 if (!options.empty) seed();
 server.listen(port, "127.0.0.1", () => process.stdout.write(`http://127.0.0.1:${port}/#token=Robin\n`));
