@@ -1,9 +1,9 @@
 """Which addresses this machine has right now, which of them to use, and when that changes.
 
 The one place that asks the operating system about interfaces. Serves the WebRTC transport
-(candidates), mDNS (where to speak) and whoever wants to reconnect after a change. Polls,
-because that is the same on every system; FAULTS N4 asks for 10 s, a poll is 2 s.
-Knows nothing of peers.
+(candidates), mDNS (where to speak) and whoever wants to reconnect after a change. Looks
+when the kernel says that something changed, and every few seconds anyway: not every system
+says so (FAULTS N4 asks for 10 s in all). Knows nothing of peers.
 """
 
 from __future__ import annotations
@@ -19,11 +19,17 @@ from typing import Final
 
 import ifaddr
 
+from sheaf.discovery.kernel_news import KernelNews
 from sheaf.task_set import TaskSet
 
 _log = logging.getLogger(__name__)
 
 POLL_S: Final = 2.0
+"""How often to look where the kernel does not tell…"""
+POLL_TOLD_S: Final = 6.0
+"""…and where it does; then a look is for noticing that the computer slept."""
+SETTLE_S: Final = 0.2
+"""A cable that is plugged in makes several changes; they are looked at together."""
 SLEEP_S: Final = 8.0
 """A poll that comes this much late means that the computer, or this process, slept."""
 _CONTAINER_PREFIXES: Final = ("docker", "veth", "br-", "lxc", "lxd", "podman", "cni", "flannel", "cali")
@@ -106,6 +112,8 @@ class NetworkWatch:
     """Tells when the chosen addresses change, and when the computer woke up.
 
     Args:
+        poll_s: how often to look, seconds; None follows what the system offers.
+        news: hears from the kernel; its own when None.
         wall: seconds of a clock that goes on while the computer sleeps; a step of it counts
             as a sleep, which is harmless.
 
@@ -119,12 +127,14 @@ class NetworkWatch:
         *,
         policy: InterfacePolicy,
         read: Callable[[], tuple[InterfaceAddress, ...]] = read_addresses,
-        poll_s: float = POLL_S,
+        poll_s: float | None = None,
+        news: KernelNews | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._policy = policy
         self._read = read
         self._poll_s = poll_s
+        self._news = news or KernelNews()
         self._wall = wall
         self._tasks = TaskSet("network watch")
         self._listeners: list[Callable[[], None]] = []
@@ -140,20 +150,23 @@ class NetworkWatch:
         self._listeners.append(listener)
 
     async def start(self) -> None:
-        """Read once, then go on polling in the background."""
+        """Read once, then go on in the background."""
+        self._news.start()
         self._current = await self._poll()
         self._tasks.spawn(self._run(), "poll")
 
     async def close(self) -> None:
-        """Stop polling. Idempotent."""
+        """Stop. Idempotent."""
         await self._tasks.close()
+        self._news.close()
 
     async def _run(self) -> None:
         while True:
             before = self._wall()
-            await asyncio.sleep(self._poll_s)
+            pause_s = self._pause_s()
+            await self._wait(pause_s)
             fresh = await self._poll()
-            has_slept = self._wall() - before > self._poll_s + SLEEP_S
+            has_slept = self._wall() - before > pause_s + SLEEP_S
             if fresh == self._current and not has_slept:
                 continue
             self._current = fresh
@@ -161,6 +174,22 @@ class NetworkWatch:
             _log.info("network changed addresses=%s has_slept=%s", shown, has_slept)
             for listener in self._listeners:
                 listener()
+
+    def _pause_s(self) -> float:
+        if self._poll_s is not None:
+            return self._poll_s
+        return POLL_TOLD_S if self._news.is_heard else POLL_S
+
+    async def _wait(self, pause_s: float) -> None:
+        """Until there is news (and it has settled), or the pause is over."""
+        try:
+            async with asyncio.timeout(pause_s):
+                await self._news.changed.wait()
+                await asyncio.sleep(SETTLE_S)
+        except TimeoutError:
+            return
+        finally:
+            self._news.changed.clear()
 
     async def _poll(self) -> tuple[InterfaceAddress, ...]:
         return self._policy.choose(await asyncio.to_thread(self._read))

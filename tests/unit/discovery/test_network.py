@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from sheaf.discovery import network
+from sheaf.discovery import kernel_news, network
+from sheaf.discovery.kernel_news import KernelNews
 from sheaf.discovery.network import InterfaceAddress, InterfacePolicy, NetworkWatch, read_addresses
 from tests.support.channels import eventually
 
@@ -82,3 +83,27 @@ async def test_n4_waking_up_counts_as_a_change() -> None:
     wall[0] += 3600
     await eventually(lambda: told == [True])
     await watch.close()
+
+
+async def test_n4_the_kernels_word_is_enough_no_poll_is_needed() -> None:
+    present = [LO, WIFI]
+    told: list[tuple[InterfaceAddress, ...]] = []
+    news = KernelNews()
+    watch = NetworkWatch(policy=InterfacePolicy(), read=lambda: tuple(present), poll_s=3600, news=news)
+    watch.on_change(lambda: told.append(watch.addresses))
+    await watch.start()
+    present.append(CABLE)
+    news.changed.set()
+    await eventually(lambda: told == [(CABLE, WIFI)])
+    await watch.close()
+
+
+async def test_where_the_kernel_may_not_be_asked_polling_has_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(97, "Address family not supported by protocol")
+
+    monkeypatch.setattr(kernel_news.socket, "socket", refuse)
+    news = KernelNews()
+    news.start()
+    assert not news.is_heard
+    news.close()
