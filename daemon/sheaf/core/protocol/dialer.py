@@ -8,8 +8,8 @@ Invariants:
 2. One connection per device: nothing is started towards a device that is connected or being
    dialled; when two sessions come up all the same, `keeps_newcomer` decides alike on both sides.
 3. Failures back off with jitter (0.5 s on a freshly seen LAN address, else 1 s, × 1.5 up to 60 s);
-   a new sighting of an address makes the next try immediate, but no address more often than
-   every `REDIAL_MIN_S`.
+   a new sighting of an address makes the next try immediate, and a device with several addresses
+   is tried at each of them before a pause, but no device more often than every `REDIAL_MIN_S`.
 4. At most `DIALS_MAX` calls are under way and `DEVICES_MAX` devices remembered.
 """
 
@@ -138,7 +138,7 @@ class Dialer:
         entry = self._devices.get(device)
         if entry is not None and entry.calling in (address or "", None):
             entry.calling = None
-            self._back_off(entry, now)
+            self._try_next(entry, now)
         return self.wake(now)
 
     def closed(self, device: DeviceId, now: Seconds, *, is_peer_fault: bool = False) -> list[DialEffect]:
@@ -163,7 +163,7 @@ class Dialer:
         for device_id, entry in self._devices.items():
             if entry.calling is not None and now >= entry.calling_until:
                 entry.calling = None
-                self._back_off(entry, now)
+                self._try_next(entry, now)
             if len(effects) < free and self._is_due(entry, now):
                 effects.append(self._call(device_id, entry, now))
         return effects
@@ -252,6 +252,14 @@ class Dialer:
     def _begin(entry: _Device, address: str, now: Seconds, patience_s: float) -> None:
         entry.calling, entry.called_at, entry.calling_until = address, now, now + patience_s
         entry.is_poking = False
+
+    def _try_next(self, entry: _Device, now: Seconds) -> None:
+        """After a failed call: the next address soon; once all were tried, a pause."""
+        addresses = self._addresses(entry)
+        if addresses and entry.turn % len(addresses):
+            entry.due = max(now, entry.called_at + REDIAL_MIN_S)
+        else:
+            self._back_off(entry, now)
 
     def _back_off(self, entry: _Device, now: Seconds, *, is_peer_fault: bool = False) -> None:
         first = BACKOFF_LAN_FIRST_S if entry.addresses else BACKOFF_FIRST_S

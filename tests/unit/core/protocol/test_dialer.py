@@ -16,6 +16,7 @@ from sheaf.core.protocol.dialer import (
     DEVICES_MAX,
     DIALS_MAX,
     POKE_PATIENCE_S,
+    REDIAL_MIN_S,
     Dial,
     DialEffect,
     Dialer,
@@ -107,6 +108,21 @@ def test_addresses_take_turns_the_newest_first() -> None:
         now = dialer.next_wake() or 0.0
         addresses += [call.address for call in dialer.wake(now)]
     assert addresses == ["new:1", "old:1", "static:1", "new:1"]
+
+
+def test_every_address_is_tried_before_there_is_a_pause() -> None:
+    addresses = ("a:1", "b:1", "c:1", "d:1")
+    dialer = make_dialer(*addresses)
+    (call,) = dialer.set_wanted([HIGH], 0)
+    tried, now = [call.address], 0.0
+    while len(tried) < len(addresses):
+        assert dialer.failed(HIGH, tried[-1], now) == []
+        now = dialer.next_wake() or 0.0
+        tried += [call.address for call in dialer.wake(now)]
+    assert tried == list(addresses)
+    assert now <= REDIAL_MIN_S * len(addresses)
+    dialer.failed(HIGH, tried[-1], now)
+    assert (dialer.next_wake() or 0.0) > now + REDIAL_MIN_S
 
 
 def test_an_unanswered_poke_counts_as_failed() -> None:
