@@ -9,9 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from sheaf.cli.errors import CommandFailed, ExitCode
-from sheaf.cli.options import AsJson, DataDir, Session, note
-from sheaf.cli.space import SpaceArgument
-from sheaf.cli.tables import print_table, printable
+from sheaf.cli.options import AsJson, DataDir, Session, SpaceArgument, note
+from sheaf.cli.tables import print_tree, printable
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make, read and write documents.")
 
@@ -176,24 +175,6 @@ def trash(
     changed = session.client.patch(f"/documents/{found['document_id']}", {"trashed": not undo})
     where = "back" if undo else "in the trash"
     session.show(changed, lambda: typer.echo(f"“{printable(changed['title'])}” is {where}."))
-
-
-def print_tree(documents: list[dict[str, Any]], *, show_trashed: bool = False) -> None:
-    """Documents indented below their parents; those with an unknown parent are at the top."""
-    shown = [document for document in documents if show_trashed or not document["trashed"]]
-    known = {document["document_id"] for document in shown}
-    children: dict[str | None, list[dict[str, Any]]] = {}
-    for document in shown:
-        parent = document["parent_id"] if document["parent_id"] in known else None
-        children.setdefault(parent, []).append(document)
-    rows: list[tuple[str, str, str, str]] = []
-    waiting = [(document, 0) for document in reversed(children.get(None, []))]
-    while waiting:
-        document, depth = waiting.pop()
-        identifier = document["document_id"]
-        rows.append((identifier, "  " * depth + document["title"], document["type"], document["updated_at"]))
-        waiting += [(child, depth + 1) for child in reversed(children.get(identifier, []))]
-    print_table(("ID", "TITLE", "TYPE", "CHANGED"), rows, empty="There are no documents.")
 
 
 def _standard_input() -> bytes:

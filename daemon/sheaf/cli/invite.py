@@ -9,8 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from sheaf.cli.errors import CommandFailed, ExitCode
-from sheaf.cli.options import AsJson, DataDir, Session, note
-from sheaf.cli.space import SpaceArgument
+from sheaf.cli.options import AsJson, DataDir, Session, SpaceArgument, note
 from sheaf.cli.tables import plural, printable
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from sheaf.cli.options import AsJson, DataDir, Session
-from sheaf.cli.space import SpaceArgument
+from sheaf.cli.options import AsJson, DataDir, Session, SpaceArgument
 from sheaf.cli.tables import print_table
 
 

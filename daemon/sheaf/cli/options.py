@@ -65,3 +65,8 @@ class Session:
 def note(text: str) -> None:
     """Something for the person watching; never part of the output."""
     typer.echo(text, err=True)
+
+
+SpaceArgument = Annotated[
+    str, typer.Argument(metavar="SPACE", help="Its name, id, or the beginning of its id.")
+]

@@ -6,14 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from sheaf.cli.options import AsJson, DataDir, Session
+from sheaf.cli.options import AsJson, DataDir, Session, SpaceArgument
 from sheaf.cli.tables import plural, print_table, printable
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make and manage spaces.")
-
-SpaceArgument = Annotated[
-    str, typer.Argument(metavar="SPACE", help="Its name, id, or the beginning of its id.")
-]
 
 
 @app.command()
@@ -40,8 +36,8 @@ def list_spaces(ctx: typer.Context, data_dir: DataDir = None, as_json: AsJson = 
 @app.command()
 def show(ctx: typer.Context, space: SpaceArgument, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Show one space and its documents."""
-    from sheaf.cli.doc import print_tree
     from sheaf.cli.resolve import find_space
+    from sheaf.cli.tables import print_tree
 
     session = Session(ctx, data_dir, as_json)
     found = find_space(session.client, space)

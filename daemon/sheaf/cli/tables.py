@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import typer
 
@@ -47,3 +48,21 @@ def human_bytes(count: int) -> str:
             return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
         size /= 1000
     raise AssertionError("the last unit returns")
+
+
+def print_tree(documents: list[dict[str, Any]], *, show_trashed: bool = False) -> None:
+    """Documents indented below their parents; those with an unknown parent are at the top."""
+    shown = [document for document in documents if show_trashed or not document["trashed"]]
+    known = {document["document_id"] for document in shown}
+    children: dict[str | None, list[dict[str, Any]]] = {}
+    for document in shown:
+        parent = document["parent_id"] if document["parent_id"] in known else None
+        children.setdefault(parent, []).append(document)
+    rows: list[tuple[str, str, str, str]] = []
+    waiting = [(document, 0) for document in reversed(children.get(None, []))]
+    while waiting:
+        document, depth = waiting.pop()
+        identifier = document["document_id"]
+        rows.append((identifier, "  " * depth + document["title"], document["type"], document["updated_at"]))
+        waiting += [(child, depth + 1) for child in reversed(children.get(identifier, []))]
+    print_table(("ID", "TITLE", "TYPE", "CHANGED"), rows, empty="There are no documents.")
