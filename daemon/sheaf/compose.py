@@ -143,6 +143,7 @@ async def _start(settings: Settings, stack: AsyncExitStack) -> Daemon:
         data_dir=str(data_dir),
     )
     stack.push_async_callback(node.close)
+    watch_network.on_change(signaling.network_changed)
     watch_network.on_change(node.network_changed)
     await node.start()
     auth = _authenticator(data_dir, clock)

@@ -90,6 +90,10 @@ class LanSignaling:
             return False
         raise AssertionError("a route of another signalling")
 
+    def network_changed(self) -> None:
+        """Addresses came or went: dial anew rather than wait 3 s for a connection from an old one."""
+        self._client.forget()
+
     @property
     def listening(self) -> str | None:
         """host:port of the listener, None when off."""

@@ -60,6 +60,11 @@ class LanConnection:
             self._socket.abort()  # answers are matched by order: one lost, all are (1)
             raise TransportFailure(f"{self.address} does not answer") from error
 
+    def abort(self) -> None:
+        """End it now, without a word."""
+        self.is_open = False
+        self._socket.abort()
+
     async def run(self) -> None:
         """Read until the connection ends or nothing happened for a minute."""
         try:
@@ -146,6 +151,12 @@ class LanClient:
 
     def _has_room(self) -> bool:
         return not self._is_closed and len(self._connections) < CONNECTIONS_MAX
+
+    def forget(self) -> None:
+        """This machine's addresses changed: no connection made before is used again."""
+        for connection in self._connections.values():
+            connection.abort()
+        self._connections.clear()
 
     def _keep(self, address: str, socket: FrameSocket) -> LanConnection:
         connection = LanConnection(address=address, socket=socket, on_delivery=self._on_delivery)
