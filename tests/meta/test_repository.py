@@ -14,9 +14,9 @@ FILE_LINES_MAX = 450
 GENERATED = {"webui/src/api/schema.ts"}
 
 # Written in pieces, so that this file does not hold what it looks for.
+_REGISTRIES = "py.pi python.hosted npm.js yarn.pkg crates node.source jsr un.pkg js.delivr go.lang"
 REGISTRY_HOST = re.compile(
-    r"(?:pypi|pythonhosted|npmjs|yarnpkg|crates|nodesource|jsr|unpkg|jsdelivr|golang)"
-    r"\.(?:org|com|io|net)\b|\bdeb\.debian\b"
+    rf"(?:{_REGISTRIES.replace('.', '').replace(' ', '|')})" + r"\.(?:org|com|io|net)\b|\bdeb\.debian\b"
 )
 MACHINE_PATH = re.compile(
     r"(?<![\w.~$})/-])/(?:work|root|opt/wheels|opt/pypi[\w-]*)(?=[/\s\"'`]|$)", re.MULTILINE
