@@ -72,9 +72,9 @@ class Editor:
         await expect(indicator).to_have_attribute("data-state", state, timeout=timeout_s * 1000)
 
     async def until_kept(self) -> None:
-        """Wait until the service worker keeps the shell, so that the editor opens without the daemon."""
+        """Wait until the service worker is active: from then on a reload opens the editor without the daemon."""
         async with asyncio.timeout(SAVED_S_MAX):
-            await self.page.evaluate(_CONTROLLED)
+            await self.page.evaluate(_KEPT)
 
     async def shown(self) -> str:
         """The words on the screen, a line each, without other people's cursors."""
@@ -109,10 +109,7 @@ async def browsers(**context_options: Any) -> AsyncIterator[OpenBrowser]:
         yield open_browser
 
 
-_CONTROLLED = """() => new Promise((done) => {
-  const ask = () => (navigator.serviceWorker.controller ? done(true) : setTimeout(ask, 20));
-  ask();
-})"""
+_KEPT = "() => navigator.serviceWorker.ready.then(() => true)"
 """One evaluation; Playwright's own polling evaluates text later on, which the page's rules forbid."""
 
 _WORDS = r"""surface => {
