@@ -72,7 +72,7 @@ class Editor:
         await expect(indicator).to_have_attribute("data-state", state, timeout=timeout_s * 1000)
 
     async def until_kept(self) -> None:
-        """Wait until the service worker is active: from then on a reload opens the editor without the daemon."""
+        """Wait until the service worker is active: then a reload opens the editor without the daemon."""
         async with asyncio.timeout(SAVED_S_MAX):
             await self.page.evaluate(_KEPT)
 
