@@ -22,15 +22,8 @@ from websockets.server import ServerProtocol
 
 from sheaf.core.base.errors import TransportFailure, WireError
 from sheaf.core.base.ids import RendezvousId
-from sheaf.core.wire.relay_frames import (
-    Error,
-    ErrorCode,
-    Nobody,
-    Send,
-    Sent,
-    TunnelJoin,
-    TunnelJoined,
-)
+from sheaf.core.wire.relay_frames import Error, Nobody, Send, Sent, TunnelJoin, TunnelJoined
+from sheaf.core.wire.relay_words import ErrorCode
 from sheaf.ports import TunnelDoor
 from sheaf.signaling.admission import Admission, ListenerLimits, RateBudget
 from sheaf.signaling.websocket import CLOSE_S_MAX, MESSAGE_BYTES_MAX, PATH, FrameSocket, RawStream, host_port

@@ -15,14 +15,8 @@ from websockets.asyncio.connection import Connection
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from sheaf.core.base.errors import TransportFailure, WireError
-from sheaf.core.wire.relay_frames import (
-    TUNNEL_BYTES_MAX,
-    Frame,
-    TunnelJoin,
-    TunnelJoined,
-    decode_frame,
-    encode_frame,
-)
+from sheaf.core.wire.relay_frames import Frame, TunnelJoin, TunnelJoined, decode_frame, encode_frame
+from sheaf.core.wire.relay_words import TUNNEL_BYTES_MAX
 
 PATH: Final = "/sheaf"
 DIAL_S_MAX: Final = 3.0

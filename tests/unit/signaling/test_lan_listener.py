@@ -16,7 +16,6 @@ from sheaf.core.base.errors import TransportFailure
 from sheaf.core.base.ids import RendezvousId
 from sheaf.core.wire.relay_frames import (
     Error,
-    ErrorCode,
     Nobody,
     Send,
     Sent,
@@ -25,6 +24,7 @@ from sheaf.core.wire.relay_frames import (
     decode_frame,
     encode_frame,
 )
+from sheaf.core.wire.relay_words import ErrorCode
 from sheaf.signaling.admission import Admission, ListenerLimits, RateBudget
 from sheaf.signaling.lan import LanSignaling
 from tests.support.channels import eventually

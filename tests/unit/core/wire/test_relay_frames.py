@@ -10,14 +10,11 @@ from sheaf.core.base.errors import WireError
 from sheaf.core.base.ids import RendezvousId
 from sheaf.core.base.limits import SIGNAL_BYTES_MAX
 from sheaf.core.wire import cbor
+from sheaf.core.wire.frame_fields import RIDS_MAX
 from sheaf.core.wire.relay_frames import (
-    RIDS_MAX,
-    SIGNAL_FRAME_BYTES_MAX,
     Deliver,
     Error,
-    ErrorCode,
     Frame,
-    FrameType,
     Nobody,
     Send,
     Sent,
@@ -28,6 +25,7 @@ from sheaf.core.wire.relay_frames import (
     decode_frame,
     encode_frame,
 )
+from sheaf.core.wire.relay_words import SIGNAL_FRAME_BYTES_MAX, ErrorCode, FrameType
 
 RID = RendezvousId(bytes(range(16)))
 rids = st.binary(min_size=16, max_size=16).map(RendezvousId)
@@ -123,7 +121,13 @@ def test_the_largest_message_fits_a_frame() -> None:
 
 def test_the_numbers_on_the_wire_stay() -> None:
     assert {kind.name: kind.value for kind in FrameType} == {
+        "WELCOME": 0,
+        "AUTH": 1,
         "ERROR": 2,
+        "PING": 3,
+        "PONG": 4,
+        "REFUSED": 5,
+        "ACCEPTED": 6,
         "SUB": 10,
         "UNSUB": 11,
         "SEND": 12,
@@ -132,6 +136,22 @@ def test_the_numbers_on_the_wire_stay() -> None:
         "NOBODY": 15,
         "TUNNEL_JOIN": 22,
         "TUNNEL_JOINED": 23,
+        "TUNNEL_ELSEWHERE": 24,
+        "NAMEPLATE_ALLOCATE": 30,
+        "NAMEPLATE_HELD": 31,
+        "NAMEPLATE_CLAIM": 32,
+        "NAMEPLATE_SAY": 33,
+        "NAMEPLATE_HEARD": 34,
+        "NAMEPLATE_RELEASE": 35,
+        "NAMEPLATE_CLOSED": 36,
+        "MAILBOX_PUT": 40,
+        "MAILBOX_STORED": 41,
+        "MAILBOX_GET": 42,
+        "MAILBOX_ITEMS": 43,
+        "MAILBOX_WATCH": 44,
+        "MAILBOX_NEWS": 45,
+        "MAILBOX_UNWATCH": 46,
+        "MAILBOX_COMPACT": 47,
+        "MAILBOX_STAT": 48,
+        "MAILBOX_STATUS": 49,
     }
-    assert encode_frame(Send(RID, b"hi")).hex() == "a3000c0150000102030405060708090a0b0c0d0e0f02426869"
-    assert encode_frame(TunnelJoined()).hex() == "a10017"
