@@ -12,7 +12,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,10 @@ Event = dict[str, Any]
 
 
 class Agent:
-    """A running agent and what it said."""
+    """A running agent and what it said.
+
+    What was said and nobody has asked for yet is kept: the order of unrelated events is chance.
+    """
 
     def __init__(self, computer: Computer, rid: str) -> None:
         self.computer = computer
@@ -43,6 +46,7 @@ class Agent:
         self._poll.register(self._process.stdout, select.POLLIN | select.POLLHUP)
         self._rest = b""
         self.said: list[Event] = []
+        self._unasked: list[Event] = []
         self.ready = self.until("ready")
 
     @property
@@ -59,32 +63,46 @@ class Agent:
     def until(
         self, event: str, condition: Callable[[Event], bool] = lambda _: True, *, seconds: float = 15
     ) -> Event:
-        """The next event of this kind that fits; fails when none comes in time."""
-        deadline = time.monotonic() + seconds
-        while (line := self._line(deadline)) is not None:
-            self.said.append(line)
-            assert line["event"] != "failed", line
-            if line["event"] == event and condition(line):
-                return line
-        raise AssertionError(f"no {event!r} within {seconds} s; said: {self.said}")
+        """The first event of this kind that fits and nobody took yet; fails when none comes in time."""
+        found = self._first(
+            lambda e: e["event"] == "failed" or (e["event"] == event and condition(e)), seconds
+        )
+        assert found is not None, f"no {event!r} within {seconds} s; said: {self.said}"
+        assert found["event"] != "failed", found
+        return found
 
     def until_failure(self, *, seconds: float) -> Event:
         """The failure of the last command."""
-        deadline = time.monotonic() + seconds
-        while (line := self._line(deadline)) is not None:
-            self.said.append(line)
-            if line["event"] == "failed":
-                return line
-        raise AssertionError(f"nothing failed within {seconds} s")
+        found = self._first(lambda event: event["event"] == "failed", seconds)
+        assert found is not None, f"nothing failed within {seconds} s; said: {self.said}"
+        return found
 
     def within(self, seconds: float) -> list[Event]:
-        """Everything that is said in the next seconds."""
+        """Everything that is said in the next seconds; it can still be asked for."""
         deadline = time.monotonic() + seconds
-        heard = []
-        while (line := self._line(deadline)) is not None:
-            heard.append(line)
-        self.said += heard
-        return heard
+        before = len(self.said)
+        while self._hear(deadline):
+            pass
+        return self.said[before:]
+
+    def _first(self, fits: Callable[[Event], bool], seconds: float) -> Event | None:
+        """Take the first event that fits from what was said or will be."""
+        deadline = time.monotonic() + seconds
+        looked_at = 0
+        while True:
+            for at, event in enumerate(self._unasked[looked_at:], looked_at):
+                if fits(event):
+                    return self._unasked.pop(at)
+            looked_at = len(self._unasked)
+            if not self._hear(deadline):
+                return None
+
+    def _hear(self, deadline: float) -> bool:
+        line = self._line(deadline)
+        if line is not None:
+            self.said.append(line)
+            self._unasked.append(line)
+        return line is not None
 
     def kill(self) -> None:
         self._process.kill()
@@ -126,6 +144,29 @@ def connect(alice: Agent, bob: Agent, how: str = "webrtc", address: str | None =
 def ping(alice: Agent, count: int = 50) -> Event:
     alice.tell("ping", count=count)
     return alice.until("pinged")
+
+
+class Parrot(Computer):
+    """A computer where every program says the same and ends when its input does."""
+
+    def start(self, argv: Sequence[str], **streams: Any) -> subprocess.Popen[Any]:
+        del argv
+        lines = [json.dumps({"event": event}) for event in ("sighting", "ready", "open")]
+        self.processes.append(
+            subprocess.Popen(["sh", "-c", 'printf "%s\\n" "$@"; cat', "sh", *lines], **streams)
+        )
+        return self.processes[-1]
+
+
+def test_an_event_that_comes_before_the_one_asked_for_can_be_asked_for_later() -> None:
+    agent = Agent(Parrot("parrot"), ALICE)
+    assert agent.ready == {"event": "ready"}
+    assert [event["event"] for event in agent.within(0.2)] == ["open"]
+    assert agent.until("open", seconds=0) == {"event": "open"}
+    assert agent.until("sighting", seconds=0) == {"event": "sighting"}
+    with pytest.raises(AssertionError, match="no 'sighting'"):
+        agent.until("sighting", seconds=0)
+    agent.kill()
 
 
 def test_two_computers_and_nothing_else_find_each_other_and_connect_at_once() -> None:

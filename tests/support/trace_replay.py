@@ -32,13 +32,21 @@ class Agent:
         self.name = name
         self._process = process
         self._log_path = log_path
+        self._done: Event | None = None
 
     async def until(self, *events: str) -> Event:
-        """The next event of one of these kinds. Fails when the process ends or says nothing for too long."""
+        """The next event of one of these kinds; `done` stays true and may be asked for again.
+
+        Fails when the process ends or says nothing for too long.
+        """
         assert self._process.stdout is not None
+        if self._done is not None and "done" in events:
+            return self._done
         async with asyncio.timeout(EVENT_S_MAX):
             while line := await self._process.stdout.readline():
                 event: Event = json.loads(line)
+                if event["event"] == "done":
+                    self._done = event
                 if event["event"] in events:
                     return event
         raise AssertionError(f"{self.name} ended before {events}:\n{self._log_path.read_text()[-4000:]}")
