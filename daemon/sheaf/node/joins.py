@@ -245,6 +245,8 @@ class Joins:
                 continue
 
     async def _ask(self, join: Join, link: PeerLink) -> None:
+        if link.is_closed:  # it broke before anybody waited for an answer, so nobody would be told
+            raise TransportFailure("the connection broke at once")
         self._update(join, state=JoinState.JOINING)
         join.accepted = asyncio.get_running_loop().create_future()
         join.link = link
@@ -286,6 +288,8 @@ class Joins:
             total_bytes=join.view.total_bytes if total_bytes is None else total_bytes,
         )
         if view != join.view:
+            if view.state is not join.view.state:
+                logger.debug("join goes on", join=view.join_id, state=view.state.value)
             join.view = view
             self._events.publish("join_changed", join_id=view.join_id, state=view.state.value)
 

@@ -165,6 +165,8 @@ class PeerManager:
     # ------------------------------------------------------------------ sightings
 
     def _sighted(self, sighting: Sighting) -> None:
+        where = ",".join(sighting.addresses)
+        logger.debug("sighted", instance=sighting.instance, addresses=where, is_gone=sighting.is_gone)
         if sighting.is_gone:
             gone = self._sightings.pop(sighting.instance, None)
             for device_id in self._book.recognise(gone) if gone is not None else ():

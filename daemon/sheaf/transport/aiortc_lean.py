@@ -14,6 +14,7 @@ import importlib.machinery
 import importlib.util
 import logging
 import sys
+import threading
 import types
 from importlib.metadata import PackageNotFoundError, version
 
@@ -22,6 +23,7 @@ from sheaf.core.base.errors import TransportFailure
 _log = logging.getLogger(__name__)
 
 _MODULES = ("rtcdatachannel", "rtcsctptransport", "rtcdtlstransport", "rtcicetransport")
+_loading = threading.Lock()
 SUPPORTED = {"aiortc": ("1.16.",), "aioice": ("0.13.",)}
 """The versions whose inside the guards were written and measured against."""
 
@@ -29,10 +31,18 @@ SUPPORTED = {"aiortc": ("1.16.",), "aioice": ("0.13.",)}
 def load() -> None:
     """Make the data half of aiortc importable; blocks for a few hundred milliseconds.
 
+    Several threads may call it; one imports and the others wait, for while the stand-ins are in
+    place the package looks as if it had been imported.
+
     Raises:
         TransportFailure: aiortc or aioice is missing, or a version the guards do not know.
     """
     _check_versions()
+    with _loading:
+        _load()
+
+
+def _load() -> None:
     if "aiortc" in sys.modules or "aiortc.rtcsctptransport" in sys.modules:
         return
     try:

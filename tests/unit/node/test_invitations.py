@@ -8,7 +8,7 @@ from sheaf.node.views import JoinState
 from sheaf.ports import WriteBatch
 from tests.support.memory_network import MemoryLan
 from tests.support.memory_store import MemoryStore
-from tests.support.nodes import machine, running, until
+from tests.support.nodes import join, machine, running, until
 
 
 class NoRoomForTheFirstSpace(MemoryStore):
@@ -71,3 +71,12 @@ async def test_a_second_space_is_joined_through_the_connection_that_is_there() -
             await until(lambda join_id=view.join_id: bob.join_status(join_id).state is JoinState.DONE)
         assert {each.space_id for each in bob.spaces()} == set(spaces)
         assert bob.metrics()["connections_made"] == 1
+
+
+async def test_a_connection_that_breaks_at_once_does_not_hold_up_a_join() -> None:
+    lan = MemoryLan()
+    async with running(machine(lan, "ann"), machine(lan, "bob")) as (ann, bob):
+        space = (await ann.create_space("Home")).space_id
+        lan.is_mute = 1  # the next channel carries nothing and breaks
+        await join(ann, bob, space)
+        assert lan.is_mute == 0

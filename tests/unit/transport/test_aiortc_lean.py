@@ -52,6 +52,34 @@ print(issubclass(GuardedSctp, aiortc.RTCSctpTransport))
     assert run(script) == "True"
 
 
+def test_threads_that_want_it_at_once_import_it_once() -> None:
+    script = """
+import sys, threading
+from sheaf.transport import aiortc_lean
+calls, errors, load_lean = [], [], aiortc_lean._load_lean
+begun, others = threading.Event(), []
+def slowly():
+    calls.append(1)
+    begun.set()
+    others[0].join(0.2)  # the others must be waiting, not importing or returning
+    assert all(thread.is_alive() for thread in others)
+    load_lean()
+aiortc_lean._load_lean = slowly
+def load():
+    aiortc_lean.load()
+    from sheaf.transport import webrtc_channel
+threading.excepthook = lambda failure: errors.append(failure.exc_value)
+first = threading.Thread(target=load)
+others += [threading.Thread(target=lambda: begun.wait() and load()) for _ in range(3)]
+for thread in (first, *others):
+    thread.start()
+for thread in (first, *others):
+    thread.join()
+print(len(calls), errors, "av" in sys.modules)
+"""
+    assert run(script) == "1 [] False"
+
+
 def test_nothing_of_aiortc_is_imported_with_the_transport() -> None:
     script = """
 import sys
