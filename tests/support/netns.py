@@ -22,6 +22,11 @@ _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)  # os.setns came with Python 3.12
 
 
+def fresh_prefix() -> str:
+    """The beginning of names of namespaces that nobody else uses."""
+    return f"sh{os.getpid()}x{next(_numbers)}"
+
+
 def is_possible() -> bool:
     """Whether this process may make namespaces."""
     return os.geteuid() == 0 and shutil.which("ip") is not None
@@ -100,7 +105,7 @@ class Lan:
 
     def cable(self, number: int, state: str) -> None:
         """Pull ('down') or plug ('up') the cable of one computer, seen as lost carrier by it."""
-        _ip("-n", self.switch, "link", "set", f"port{number}", state)
+        ip("-n", self.switch, "link", "set", f"port{number}", state)
 
 
 @contextmanager
@@ -113,51 +118,51 @@ def lan(count: int, *, has_default_route: bool = False, subnet: str = "10.77.0")
             way a network looks whose uplink (and DNS) is dead.
         subnet: the first three numbers of a /24.
     """
-    number = next(_numbers)
-    prefix = f"sh{os.getpid()}x{number}"
+    prefix = fresh_prefix()
     made = Lan(f"{prefix}sw", [])
     try:
-        _ip("netns", "add", made.switch)
-        _ip("-n", made.switch, "link", "add", "br0", "type", "bridge", "forward_delay", "0")
-        _ip("-n", made.switch, "link", "set", "br0", "up")
+        ip("netns", "add", made.switch)
+        ip("-n", made.switch, "link", "add", "br0", "type", "bridge", "forward_delay", "0")
+        ip("-n", made.switch, "link", "set", "br0", "up")
         for position in range(count):
             computer = Computer(f"{prefix}c{position}", f"{subnet}.{position + 1}")
             made.computers.append(computer)
             _plug(made.switch, position, computer)
             if has_default_route:
-                _ip("-n", computer.name, "route", "add", "default", "via", f"{subnet}.254")
+                ip("-n", computer.name, "route", "add", "default", "via", f"{subnet}.254")
         yield made
     finally:
         for computer in made.computers:
-            _destroy(computer)
-        _ip("netns", "del", made.switch, is_checked=False)
+            destroy(computer)
+        ip("netns", "del", made.switch, is_checked=False)
 
 
 @contextmanager
 def lonely(*, is_loopback_up: bool = True) -> Iterator[Computer]:
     """One computer with nothing but `lo`, which may be down as well."""
-    computer = Computer(f"sh{os.getpid()}x{next(_numbers)}lo")
+    computer = Computer(f"{fresh_prefix()}lo")
     try:
-        _ip("netns", "add", computer.name)
+        ip("netns", "add", computer.name)
         if is_loopback_up:
-            _ip("-n", computer.name, "link", "set", "lo", "up")
+            ip("-n", computer.name, "link", "set", "lo", "up")
         yield computer
     finally:
-        _destroy(computer)
+        destroy(computer)
 
 
 def _plug(switch: str, position: int, computer: Computer) -> None:
     port = f"port{position}"
-    _ip("netns", "add", computer.name)
-    _ip("-n", computer.name, "link", "set", "lo", "up")
-    _ip("-n", switch, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", computer.name)
-    _ip("-n", switch, "link", "set", port, "master", "br0")
-    _ip("-n", switch, "link", "set", port, "up")
-    _ip("-n", computer.name, "addr", "add", f"{computer.address}/24", "dev", "eth0")
-    _ip("-n", computer.name, "link", "set", "eth0", "up")
+    ip("netns", "add", computer.name)
+    ip("-n", computer.name, "link", "set", "lo", "up")
+    ip("-n", switch, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", computer.name)
+    ip("-n", switch, "link", "set", port, "master", "br0")
+    ip("-n", switch, "link", "set", port, "up")
+    ip("-n", computer.name, "addr", "add", f"{computer.address}/24", "dev", "eth0")
+    ip("-n", computer.name, "link", "set", "eth0", "up")
 
 
-def _destroy(computer: Computer) -> None:
+def destroy(computer: Computer) -> None:
+    """End what runs in it and take it away."""
     for process in computer.processes:
         if process.poll() is None:
             process.kill()
@@ -165,7 +170,7 @@ def _destroy(computer: Computer) -> None:
         for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()
-    _ip("netns", "del", computer.name, is_checked=False)
+    ip("netns", "del", computer.name, is_checked=False)
 
 
 def _enter(descriptor: int) -> None:
@@ -173,5 +178,6 @@ def _enter(descriptor: int) -> None:
         raise OSError(ctypes.get_errno(), "setns")
 
 
-def _ip(*argv: str, is_checked: bool = True) -> None:
+def ip(*argv: str, is_checked: bool = True) -> None:
+    """`ip …`, outside of any namespace."""
     subprocess.run(["ip", *argv], check=is_checked, capture_output=True, timeout=_COMMAND_S_MAX)
