@@ -27,10 +27,8 @@ from typing import Final
 from tests.support.netns import Computer, destroy, fresh_prefix, ip
 
 _COMMAND_S_MAX: Final = 10
-_FORWARDING: Final = {
-    4: Path("/proc/sys/net/ipv4/ip_forward"),
-    6: Path("/proc/sys/net/ipv6/conf/all/forwarding"),
-}
+_FORWARDING: Final = Path("/proc/sys/net/ipv4/ip_forward")
+_FORWARDING_V6: Final = Path("/proc/sys/net/ipv6/conf/all/forwarding")
 
 
 class Nat(Enum):
