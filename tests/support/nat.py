@@ -62,8 +62,10 @@ class Home:
         return self.computers[number]
 
     def block(self, what: str) -> None:
-        """Let nothing through the router that fits, e.g. 'meta l4proto udp'; first of all rules."""
-        self.router.run("nft", "insert", "rule", "inet", "home", "forward", *what.split(), "drop")
+        """Let nothing that fits pass between inside and outside, e.g. 'meta l4proto udp'."""
+        for way in ("iifname", "oifname"):  # by name: bridged packets of neighbours may come by here as well
+            rule = f"insert rule inet home forward {way} wan0 {what} drop"
+            self.router.run("nft", *rule.split())
 
     def inner_address(self, number: int) -> str:
         """What the computer with this number has."""
@@ -87,6 +89,12 @@ class Internet:
         """The namespace with the bridge."""
         return f"{self.prefix}sw"
 
+    def add_computer(self, home: Home) -> Computer:
+        """Plug one more computer in at a home."""
+        computer = _computer(f"{self.prefix}h{home.number}c{len(home.computers)}")
+        _plug_in(home, computer)
+        return computer
+
     def move(self, computer: Computer, home: Home) -> None:
         """Carry a computer to another home: its cable is pulled here and plugged there, a new address."""
         ip("-n", computer.name, "link", "del", "eth0")
@@ -108,7 +116,7 @@ def internet(*nats: Nat, servers: int = 1) -> Iterator[Internet]:
         for number, nat in enumerate(nats, 11):
             made.homes.append(_home(made, number, nat))
         for home in made.homes:
-            _plug_in(home, _computer(f"{made.prefix}h{home.number}c0"))
+            made.add_computer(home)
         _route_v6(made)
         yield made
     finally:

@@ -14,8 +14,10 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, Any
 
+_RESOLVERS = Path("/etc/netns")
 _numbers = itertools.count()
 _COMMAND_S_MAX = 10
 _CLONE_NEWNET = 0x40000000
@@ -86,6 +88,23 @@ class Computer:
     def link(self, state: str) -> None:
         """Set `eth0` 'up' or 'down' on this side."""
         self.run("ip", "link", "set", "eth0", state)
+
+    def add_interface(self, name: str, address: str) -> None:
+        """One more interface that is up and leads nowhere, e.g. 'docker0' with '172.17.0.1/16'.
+
+        Nobody answers on it and nothing is routed over it but its own subnet: so a container bridge or
+        a VPN without the other side looks.
+        """
+        self.run("ip", "link", "add", name, "type", "veth", "peer", "name", f"{name}-far")
+        self.run("ip", "addr", "add", address, "dev", name)
+        for end in (name, f"{name}-far"):
+            self.run("ip", "link", "set", end, "up")
+
+    def use_resolver(self, address: str) -> None:
+        """Let programs in here ask this name server (ip-netns(8) shows them a resolv.conf of their own)."""
+        directory = _RESOLVERS / self.name
+        directory.mkdir(parents=True)
+        (directory / "resolv.conf").write_text(f"nameserver {address}\n")
 
     def readdress(self, old: str, new: str) -> None:
         """Replace an address of `eth0`, both as 'a.b.c.d/n'."""
@@ -171,6 +190,7 @@ def destroy(computer: Computer) -> None:
             if pipe is not None:
                 pipe.close()
     ip("netns", "del", computer.name, is_checked=False)
+    shutil.rmtree(_RESOLVERS / computer.name, ignore_errors=True)
 
 
 def _enter(descriptor: int) -> None:
