@@ -115,6 +115,70 @@ async def test_one_who_comes_later_finds_who_was_there_before(lookouts: tuple[Lo
     await late.close()
 
 
+async def test_one_who_comes_between_two_announcements_believes_the_newer() -> None:
+    first, second = os.urandom(6), os.urandom(6)
+    there, late = Lookout(LOOPBACK), Lookout(LOOPBACK)
+    await there.start()
+    await there.announce(first)
+    await asyncio.sleep(0.3)  # two of the three broadcasts of an announcement; the third comes at 0.45 s
+    await late.start()
+    await late.until_state("on")
+    await there.announce(second)
+    await late.until(has(second))
+    await asyncio.sleep(0.5)
+    assert has(second)(late.seen[-1])
+    await there.close()
+    await late.close()
+
+
+async def test_after_a_newer_announcement_the_older_is_not_said_again(
+    lookouts: tuple[Lookout, Lookout], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = lookouts
+    first, second = os.urandom(6), os.urandom(6)
+    said: list[bytes] = []
+    await there.until_state("on")
+    speaking = there.discovery._zeroconf
+    assert speaking is not None
+    send = speaking.zeroconf.async_send
+
+    def overhear(out: DNSOutgoing, *arguments: object, **more: object) -> None:
+        said.extend(tag for tag in (first, second) for packet in out.packets() if tag in packet)
+        send(out, *arguments, **more)  # type: ignore[arg-type]  # passed through
+
+    monkeypatch.setattr(speaking.zeroconf, "async_send", overhear)
+    await there.announce(first)
+    await here.until(has(first))
+    await there.announce(second)
+    await here.until(has(second))
+    await asyncio.sleep(0.6)
+    assert first in said
+    assert first not in said[said.index(second) :]
+    assert said.count(second) >= 3
+
+
+async def test_an_old_announcement_that_comes_late_is_believed_for_a_moment_only(
+    lookouts: tuple[Lookout, Lookout],
+) -> None:
+    here, there = lookouts
+    first, second = os.urandom(6), os.urandom(6)
+    await there.announce(first)
+    await here.until(has(first))
+    old, speaking = there.discovery._announced, there.discovery._zeroconf
+    assert old is not None
+    assert speaking is not None
+    await there.announce(second)
+    await here.until(has(second))
+    another_ttl = 119  # the very same datagram would be passed over for a second
+    speaking.zeroconf.async_send(speaking.zeroconf.generate_service_broadcast(old, another_ttl))
+    async with asyncio.timeout(1):
+        while not has(first)(here.seen[-1]):  # noqa: ASYNC110  # the last sighting has no event
+            await asyncio.sleep(0.005)
+    async with asyncio.timeout(4):
+        while not has(second)(here.seen[-1]):  # noqa: ASYNC110  # the last sighting has no event
+            await asyncio.sleep(0.005)
+
+
 async def test_a_goodbye_is_told(lookouts: tuple[Lookout, Lookout]) -> None:
     here, there = lookouts
     tag = os.urandom(6)

@@ -19,7 +19,7 @@ from zeroconf.asyncio import AsyncServiceBrowser, AsyncZeroconf
 
 from sheaf.core.base.machine import Entropy
 from sheaf.discovery.network import InterfaceAddress, NetworkWatch
-from sheaf.discovery.sightings import SERVICE_TYPE, SightingTable, read_info
+from sheaf.discovery.sightings import SERVICE_TYPE, SightingTable, forget_outdated, read_info
 from sheaf.discovery.txt import NONCE_BYTES, TAG_BYTES, TAGS_MAX, build_txt
 from sheaf.ports import Announcement, Sighting
 from sheaf.task_set import TaskSet
@@ -27,8 +27,11 @@ from sheaf.task_set import TaskSet
 _log = logging.getLogger(__name__)
 
 RETRY_S: Final = 3.0
+REPEAT_FIRST_S: Final = 1.5
+"""News is said again after this long, and after twice that, and so on: a burst of datagrams may be lost
+whole, and zeroconf passes over what it heard less than a second ago."""
 REPEAT_S: Final = 60.0
-"""Announced anew this often, for whoever missed it or slept meanwhile."""
+"""Announced anew at least this often, for whoever missed it or slept meanwhile."""
 TTL_S: Final = 120
 """For every record. (zeroconf keeps pointers for 19 minutes at least; a sighting may outlive
 a daemon that was killed by that much.)"""
@@ -45,6 +48,7 @@ class MdnsDiscovery:
     1. Everything that touches zeroconf's registration happens in one task, in order.
     2. Nothing raised by zeroconf or the network leaves this class.
     3. Name, host name and nonce are random and new at every start.
+    4. What was announced last is what others hear last: an older announcement is not repeated.
     """
 
     def __init__(self, *, watch: NetworkWatch, entropy: Entropy) -> None:
@@ -60,6 +64,8 @@ class MdnsDiscovery:
         self._table: SightingTable | None = None
         self._announcement: Announcement | None = None
         self._announced: ServiceInfo | None = None
+        self._broadcasts: asyncio.Future[Any] | None = None
+        self._repeat_s = REPEAT_FIRST_S
         self._zeroconf: AsyncZeroconf | None = None
         self._browser: AsyncServiceBrowser | None = None
         self._interfaces: list[str | int] = []
@@ -103,10 +109,11 @@ class MdnsDiscovery:
             is_settled = await self._follow_announcement(is_repeat=is_repeat or is_stale)
             is_repeat = False
             try:
-                async with asyncio.timeout(REPEAT_S if is_settled else RETRY_S):
+                async with asyncio.timeout(self._repeat_s if is_settled else RETRY_S):
                     await self._wake.wait()
             except TimeoutError:
                 is_repeat = True
+                self._repeat_s = min(REPEAT_S, 2 * self._repeat_s)
 
     def _network_changed(self) -> None:
         self._is_stale = True
@@ -158,26 +165,38 @@ class MdnsDiscovery:
         if self._zeroconf is None or self._announcement is None:
             return self._zeroconf is not None
         info = self._info(self._announcement)
-        if self._announced is not None and _says_the_same(info, self._announced) and not is_repeat:
+        is_news = self._announced is None or not _says_the_same(info, self._announced)
+        if not is_news and not is_repeat:
             return True
+        self._stop_broadcasts()
         try:
             if self._announced is None:
                 # No probing: 40 random bits do not clash, and probing would cost 1.6 s.
-                broadcasts = await self._zeroconf.async_register_service(info, cooperating_responders=True)
+                sending = await self._zeroconf.async_register_service(info, cooperating_responders=True)
             else:
-                broadcasts = await self._zeroconf.async_update_service(info)
+                sending = await self._zeroconf.async_update_service(info)
         except (OSError, RuntimeError, ZeroconfError) as error:
             _log.warning("mdns announcement failed error=%r", error)
             return False
         self._announced = info
-        self._tasks.spawn(_finish(broadcasts), "announcing")
+        self._broadcasts = asyncio.ensure_future(sending)
+        self._tasks.spawn(_finish(self._broadcasts), "announcing")
+        if is_news:
+            self._repeat_s = REPEAT_FIRST_S
         return True
+
+    def _stop_broadcasts(self) -> None:
+        """zeroconf says everything three times within half a second; after news the old is not said (4)."""
+        if self._broadcasts is not None:
+            self._broadcasts.cancel()
+            self._broadcasts = None
 
     async def _shut(self) -> None:
         zeroconf, self._zeroconf = self._zeroconf, None
         browser, self._browser = self._browser, None
         self._announced = None
         self._interfaces = []
+        self._stop_broadcasts()
         if zeroconf is None:
             return
         try:
@@ -216,6 +235,7 @@ class MdnsDiscovery:
             return
         if self._table.is_own(name) or not self._table.has_room_for(name):
             return
+        forget_outdated(zeroconf, name)
         info = ServiceInfo(service_type, name)
         if info.load_from_cache(zeroconf) and (sighting := self._read(info)) is not None:
             self._table.seen(sighting)
@@ -241,7 +261,7 @@ class MdnsDiscovery:
             self._resolving.discard(info.name)
 
 
-async def _finish(broadcasts: Any) -> None:
+async def _finish(broadcasts: asyncio.Future[Any]) -> None:
     try:
         await broadcasts
     except (OSError, RuntimeError, ZeroconfError) as error:

@@ -10,7 +10,8 @@ import ipaddress
 from collections.abc import Callable
 from typing import Final
 
-from zeroconf import ServiceInfo
+from zeroconf import ServiceInfo, Zeroconf
+from zeroconf.const import _CLASS_IN, _TYPE_SRV, _TYPE_TXT
 
 from sheaf.discovery.txt import parse_txt
 from sheaf.ports import Sighting
@@ -71,6 +72,19 @@ def read_info(info: ServiceInfo, *, is_loopback_allowed: bool) -> Sighting | Non
     if not addresses:
         return None
     return Sighting(instance_of(info.name), advertised.nonce, advertised.tags, addresses)
+
+
+def forget_outdated(zeroconf: Zeroconf, name: str) -> None:
+    """Leave one text and one service record of an announcement, the one heard last.
+
+    For a second zeroconf keeps old and new side by side, reads whichever it did not know before, and
+    does not tell when the other is heard again: an old one that comes late would be believed until it
+    runs out. Forgotten, it is news when it is heard again.
+    """
+    for kind in (_TYPE_SRV, _TYPE_TXT):
+        records = zeroconf.cache.get_all_by_details(name, kind, _CLASS_IN)
+        records.sort(key=lambda record: (record.created, record.ttl))  # what is on its way out has ttl 1
+        zeroconf.cache.async_remove_records(records[:-1])
 
 
 def instance_of(name: str) -> str:
