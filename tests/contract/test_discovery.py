@@ -105,6 +105,21 @@ async def test_new_tags_reach_others_within_a_second(lookouts: tuple[Lookout, Lo
     await here.until(has(second), seconds=1.0)
 
 
+async def test_what_goes_out_and_what_comes_in_is_told(lookouts: tuple[Lookout, Lookout]) -> None:
+    here, there = lookouts
+    assert here.discovery.multicast.state == "on"
+    assert not here.discovery.multicast.is_announcing
+    await here.announce(TAG)
+    await there.until(has(TAG))
+    async with asyncio.timeout(3):
+        while not here.discovery.multicast.hears_itself:  # noqa: ASYNC110  # an echo has no event
+            await asyncio.sleep(0.005)
+    assert here.discovery.multicast.is_announcing
+    assert there.discovery.multicast.others_now >= 1
+    assert there.discovery.multicast.others_ever >= 1
+    assert not there.discovery.multicast.hears_itself
+
+
 async def test_one_who_comes_later_finds_who_was_there_before(lookouts: tuple[Lookout, Lookout]) -> None:
     tag = os.urandom(6)
     await lookouts[0].announce(tag)

@@ -16,6 +16,7 @@ from sheaf.ports import (
     Announcement,
     Candidate,
     Channel,
+    MulticastStatus,
     Sighting,
     SignalHandler,
     SignalRoute,
@@ -107,6 +108,10 @@ class MemoryPort:
         return True
 
     # Discovery
+
+    @property
+    def multicast(self) -> MulticastStatus:
+        return MulticastStatus(state=self.state, is_announcing=self._announcement is not None)
 
     async def start(self, on_sighting: Callable[[Sighting], None]) -> None:
         self._on_sighting = on_sighting

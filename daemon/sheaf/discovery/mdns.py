@@ -21,7 +21,7 @@ from sheaf.core.base.machine import Entropy
 from sheaf.discovery.network import InterfaceAddress, NetworkWatch
 from sheaf.discovery.sightings import SERVICE_TYPE, SightingTable, forget_outdated, read_info
 from sheaf.discovery.txt import NONCE_BYTES, TAG_BYTES, TAGS_MAX, build_txt
-from sheaf.ports import Announcement, Sighting
+from sheaf.ports import Announcement, MulticastStatus, Sighting
 from sheaf.task_set import TaskSet
 
 _log = logging.getLogger(__name__)
@@ -71,11 +71,23 @@ class MdnsDiscovery:
         self._interfaces: list[str | int] = []
         self._resolving: set[str] = set()
         self._is_stale = False
+        self._has_echo = False
 
     @property
     def state(self) -> str:
         """'on', 'off' or 'no interface'."""
         return self._state
+
+    @property
+    def multicast(self) -> MulticastStatus:
+        """What goes out and what comes in."""
+        return MulticastStatus(
+            state=self._state,
+            is_announcing=self._announced is not None,
+            hears_itself=self._has_echo,
+            others_now=0 if self._table is None else self._table.count,
+            others_ever=0 if self._table is None else self._table.told,
+        )
 
     async def start(self, on_sighting: Callable[[Sighting], None]) -> None:
         """Begin to look; never fails."""
@@ -195,6 +207,7 @@ class MdnsDiscovery:
         zeroconf, self._zeroconf = self._zeroconf, None
         browser, self._browser = self._browser, None
         self._announced = None
+        self._has_echo = False
         self._interfaces = []
         self._stop_broadcasts()
         if zeroconf is None:
@@ -233,6 +246,8 @@ class MdnsDiscovery:
         if state_change is ServiceStateChange.Removed:
             self._table.gone(name)
             return
+        if self._table.is_own(name):
+            self._has_echo = True
         if self._table.is_own(name) or not self._table.has_room_for(name):
             return
         forget_outdated(zeroconf, name)

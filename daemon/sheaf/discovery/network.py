@@ -95,9 +95,9 @@ def read_addresses() -> tuple[InterfaceAddress, ...]:
         _log.warning("cannot read the network interfaces error=%r", error)
         return ()
     found = {
-        InterfaceAddress(str(adapter.name), adapter.index or 0, _text(ip.ip))
+        InterfaceAddress(str(adapter.name), adapter.index or 0, address_text(ip.ip))
         for adapter in adapters
-        if _is_up(str(adapter.name))
+        if is_up(str(adapter.name))
         for ip in adapter.ips
     }
     return tuple(sorted(found, key=lambda a: (a.index, a.address)))
@@ -195,11 +195,12 @@ class NetworkWatch:
         return self._policy.choose(await asyncio.to_thread(self._read))
 
 
-def _text(address: str | tuple[str, int, int]) -> str:
+def address_text(address: str | tuple[str, int, int]) -> str:
+    """The text of what ifaddr gives, without an IPv6 scope."""
     return address if isinstance(address, str) else address[0].partition("%")[0]
 
 
-def _is_up(interface: str) -> bool:
+def is_up(interface: str) -> bool:
     """Whether the link carries; systems that do not say are believed."""
     try:
         return (_SYS_NET / interface / "operstate").read_text().strip() in ("up", "unknown", "dormant")

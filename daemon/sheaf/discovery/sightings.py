@@ -35,6 +35,13 @@ class SightingTable:
         self._own = own_instance
         self._emit = emit
         self._seen: dict[str, Sighting] = {}
+        self.told = 0
+        """How many instances were ever new."""
+
+    @property
+    def count(self) -> int:
+        """How many instances are seen now."""
+        return len(self._seen)
 
     def is_own(self, name: str) -> bool:
         """Whether `name` is this daemon's announcement."""
@@ -48,6 +55,7 @@ class SightingTable:
         """A resolved announcement."""
         if sighting.instance == self._own or not self.has_room_for(sighting.instance):
             return
+        self.told += sighting.instance not in self._seen
         if self._seen.get(sighting.instance) != sighting:
             self._seen[sighting.instance] = sighting
             self._emit(sighting)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 
 from sheaf.core.base.errors import UsageError
-from sheaf.ports import Announcement, Sighting
+from sheaf.ports import Announcement, MulticastStatus, Sighting
 
 _NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62})*\.?")
 
@@ -53,6 +53,11 @@ class NoDiscovery:
     def state(self) -> str:
         """Always 'off'."""
         return "off"
+
+    @property
+    def multicast(self) -> MulticastStatus:
+        """Switched off."""
+        return MulticastStatus(state="off")
 
     async def start(self, on_sighting: Callable[[Sighting], None]) -> None:
         """Nothing to look for."""

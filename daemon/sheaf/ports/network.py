@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sheaf.core.base.ids import RendezvousId
+from sheaf.ports.diagnosis import MulticastStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,11 @@ class Discovery(Protocol):
     @property
     def state(self) -> str:
         """'on', 'off' or 'no interface'."""
+        ...
+
+    @property
+    def multicast(self) -> MulticastStatus:
+        """How it goes, for people."""
         ...
 
     async def close(self) -> None: ...
