@@ -1,10 +1,11 @@
 """What the end-to-end tests share."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.acquaintance import Acquaintance, make_acquaintance
 from tests.support.world import Town, town
 
 
@@ -13,3 +14,21 @@ def here(tmp_path: Path) -> Iterator[Town]:
     """Daemons on this machine; all ended with the test."""
     with town(tmp_path) as made:
         yield made
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """The daemons' logs belong to the report of a failure: on another machine nothing else is left of it."""
+    report = yield
+    inhabited = getattr(item, "funcargs", {}).get("here")
+    if report.failed and isinstance(inhabited, Town):
+        report.sections += [(f"log of {each.data_dir.name}", each.log()) for each in inhabited.daemons]
+    return report
+
+
+@pytest.fixture(scope="session")
+def acquaintance(tmp_path_factory: pytest.TempPathFactory) -> Acquaintance:
+    """Two people who joined earlier, both offline now."""
+    return make_acquaintance(tmp_path_factory.mktemp("earlier"))

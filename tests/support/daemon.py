@@ -83,6 +83,8 @@ class Daemon:
             "--no-open",
             "--log-format",
             "json",
+            "--log-level",
+            "debug",
             *self.arguments,
         ]
         self._forget_client()

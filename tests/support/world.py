@@ -60,7 +60,10 @@ class Town:
 
 @contextmanager
 def town(directory: Path) -> Iterator[Town]:
-    """A town; on failure the daemons' logs are printed."""
+    """A town; when something fails inside, the daemons' logs are printed.
+
+    (Not as a fixture: those are not told of failures. There tests/e2e/conftest.py sees to it.)
+    """
     made = Town(directory)
     try:
         yield made
@@ -96,12 +99,18 @@ def join(owner: Daemon, joiner: Daemon, space_id: str, *, role: str = "editor", 
     began = time.monotonic()
     view = joiner.post("/join", {"ticket": ticket + suffix}, status=202)
 
+    def progress() -> Any:
+        return joiner.get(f"/join/{view['join_id']}")
+
     def is_over() -> bool:
-        state = joiner.get(f"/join/{view['join_id']}")
+        state = progress()
         assert state["state"] != "failed", state
         return bool(state["state"] == "done")
 
-    wait_until(is_over, timeout_s=JOIN_S_MAX, what="the join is done")
+    try:
+        wait_until(is_over, timeout_s=JOIN_S_MAX, what="the join is done")
+    except AssertionError as error:
+        raise AssertionError(f"{error}; it is {progress()}") from None
     return time.monotonic() - began
 
 
