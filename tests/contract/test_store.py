@@ -255,6 +255,34 @@ async def test_an_empty_batch_is_fine(store: Store) -> None:
     await store.commit(WriteBatch())
 
 
+async def test_receipts_and_mailboxes_are_upserted_per_space(store: Store) -> None:
+    near, far = ROWS.mailbox("ws://near"), ROWS.mailbox("ws://far")
+    await store.commit(WriteBatch(receipts=[ROWS.receipt(2), OTHER.receipt(1)], mailboxes=[near, far]))
+    newer, filled = ROWS.receipt(2, version=2), ROWS.mailbox("ws://far", version=2)
+    await store.commit(WriteBatch(receipts=[newer], mailboxes=[filled, OTHER.mailbox()]))
+    assert await store.receipts(ROWS.space_id) == [newer]
+    assert await store.receipts(OTHER.space_id) == [OTHER.receipt(1)]
+    assert await store.mailboxes(ROWS.space_id) == [filled, near]
+
+
+async def test_a_document_is_known_by_the_logs_that_touch_it(store: Store) -> None:
+    rows = [
+        ROWS.envelope(1),
+        ROWS.envelope(2, docs=(1,)),
+        ROWS.envelope(4, docs=(0, 1)),
+        ROWS.envelope(5, is_opened=False),
+        ROWS.envelope(7, log=1),
+        ROWS.envelope(7, log=1, branch=1),
+    ]
+    await store.commit(WriteBatch(envelopes=rows))
+    first, second = ROWS.log_id(0), ROWS.log_id(1)
+    assert await store.document_frontier(ROWS.space_id, ROWS.doc_id(0)) == {first: 5, second: 8}
+    assert await store.document_frontier(ROWS.space_id, ROWS.doc_id(1)) == {first: 5}
+    assert await store.document_frontier(ROWS.space_id, ROWS.doc_id(9)) == {}
+    asked = [(first, 1), (first, 2), (first, 5), (second, 0), (ROWS.log_id(8), 0)]
+    assert await store.document_counts(ROWS.space_id, ROWS.doc_id(0), asked) == [2, 1, 0, 1, 0]
+
+
 async def test_a_forgotten_space_leaves_no_row_and_the_others_untouched(store: Store) -> None:
     for rows in (ROWS, OTHER):
         offset = 0 if rows is ROWS else 100
@@ -270,12 +298,14 @@ async def test_a_forgotten_space_leaves_no_row_and_the_others_untouched(store: S
                 claims=[rows.claim(1)],
                 quarantine=[rows.quarantine(0)],
                 touched=[rows.touched(0, 5)],
+                receipts=[rows.receipt()],
+                mailboxes=[rows.mailbox()],
             )
         )
     await store.commit(WriteBatch(forget_spaces=[ROWS.space_id, Rows("never").space_id]))
     assert await store.spaces() == [OTHER.space()]
-    assert await _row_counts(store, ROWS) == [0] * 12
-    assert await _row_counts(store, OTHER) == [1, 1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 1]
+    assert await _row_counts(store, ROWS) == [0] * 14
+    assert await _row_counts(store, OTHER) == [1, 1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]
     await store.commit(ROWS.beginning())
     assert (await store.run(ROWS.space_id, ROWS.log_id(), 0, 100)).envelopes == ()
 
@@ -295,6 +325,8 @@ async def _row_counts(store: Store, rows: Rows) -> list[int]:
         len(await store.claims(space_id)),
         len(await store.quarantined(space_id)),
         len(await store.touched(space_id)),
+        len(await store.receipts(space_id)),
+        len(await store.mailboxes(space_id)),
     ]
 
 

@@ -18,10 +18,12 @@ from sheaf.ports import (
     EpochSecretRow,
     InvitationRow,
     LogRow,
+    MailboxRow,
     OpRow,
     PeerRow,
     PendingRow,
     QuarantineRow,
+    ReceiptRow,
     SnapshotRow,
     SpaceRow,
     StoredRun,
@@ -52,6 +54,8 @@ class MemoryStore:
         self._claims: dict[tuple[SpaceId, int], ClientClaimRow] = {}
         self._touched: dict[tuple[SpaceId, DocId], TouchedRow] = {}
         self._quarantine: dict[tuple[SpaceId, EnvId], QuarantineRow] = {}
+        self._receipts: dict[tuple[SpaceId, DeviceId], ReceiptRow] = {}
+        self._mailboxes: dict[tuple[SpaceId, str, bytes], MailboxRow] = {}
         self._settings: dict[str, bytes] = {}
 
     def copy(self) -> MemoryStore:
@@ -191,6 +195,40 @@ class MemoryStore:
         await self._read()
         return [row for row in self._touched.values() if row.space_id == space_id]
 
+    async def receipts(self, space_id: SpaceId) -> Sequence[ReceiptRow]:
+        """See ports.Store."""
+        await self._read()
+        found = [row for row in self._receipts.values() if row.space_id == space_id]
+        return sorted(found, key=lambda row: row.device_id)
+
+    async def mailboxes(self, space_id: SpaceId) -> Sequence[MailboxRow]:
+        """See ports.Store."""
+        await self._read()
+        found = [row for row in self._mailboxes.values() if row.space_id == space_id]
+        return sorted(found, key=lambda row: (row.url, row.mailbox_id))
+
+    async def document_frontier(self, space_id: SpaceId, doc_id: DocId) -> dict[LogId, int]:
+        """See ports.Store."""
+        frontier: dict[LogId, int] = {}
+        for log_id, seq in await self._positions(space_id, doc_id):
+            frontier[log_id] = max(seq + 1, frontier.get(log_id, 0))
+        return frontier
+
+    async def document_counts(
+        self, space_id: SpaceId, doc_id: DocId, above: Sequence[tuple[LogId, int]]
+    ) -> Sequence[int]:
+        """See ports.Store."""
+        positions = await self._positions(space_id, doc_id)
+        return [len({at for at in positions if at[0] == log_id and at[1] >= seq}) for log_id, seq in above]
+
+    async def _positions(self, space_id: SpaceId, doc_id: DocId) -> list[tuple[LogId, int]]:
+        await self._read()
+        return [
+            (row.log_id, row.seq)
+            for row in self._envelopes.values()
+            if row.space_id == space_id and row.is_opened and doc_id in row.documents
+        ]
+
     async def setting(self, key: str) -> bytes | None:
         """See ports.Store."""
         await self._read()
@@ -245,6 +283,8 @@ class MemoryStore:
             known = self._touched.get((row.space_id, row.doc_id))
             if known is None or known.updated_ms < row.updated_ms:
                 self._touched[row.space_id, row.doc_id] = row
+        self._receipts.update(((row.space_id, row.device_id), row) for row in batch.receipts)
+        self._mailboxes.update(((row.space_id, row.url, row.mailbox_id), row) for row in batch.mailboxes)
         self._settings.update(batch.settings)
         for space_id in batch.forget_spaces:
             self._forget(space_id)
@@ -271,6 +311,8 @@ class MemoryStore:
                 batch.peers,
                 batch.claims,
                 batch.quarantine,
+                batch.receipts,
+                batch.mailboxes,
             )
             for row in rows
         }

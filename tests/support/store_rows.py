@@ -13,10 +13,12 @@ from sheaf.ports import (
     EpochSecretRow,
     InvitationRow,
     LogRow,
+    MailboxRow,
     OpRow,
     PeerRow,
     PendingRow,
     QuarantineRow,
+    ReceiptRow,
     SnapshotRow,
     SpaceRow,
     TouchedRow,
@@ -170,6 +172,16 @@ class Rows:
     def touched(self, doc: int, updated_ms: int) -> TouchedRow:
         """When a document changed."""
         return TouchedRow(self.space_id, self.doc_id(doc), updated_ms)
+
+    def receipt(self, device: int = 0, version: int = 1) -> ReceiptRow:
+        """What a device said it holds."""
+        state = made_bytes((self.name, "receipts", device, version), 90)
+        return ReceiptRow(self.space_id, self.device_id(device), state)
+
+    def mailbox(self, url: str = "wss://relay.example", version: int = 1) -> MailboxRow:
+        """How far a mailbox was read."""
+        mailbox_id = made_bytes((self.name, "mailbox"), 16)
+        return MailboxRow(self.space_id, url, mailbox_id, made_bytes((self.name, "memory", version), 70))
 
     def beginning(self, logs: int = 1) -> WriteBatch:
         """The space and its first logs."""

@@ -146,6 +146,25 @@ class QuarantineRow:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class ReceiptRow:
+    """What another device (or this one) said it holds; `state` is `ReceiptBook.encode`'s."""
+
+    space_id: SpaceId
+    device_id: DeviceId
+    state: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxRow:
+    """How far one mailbox on one relay was read and filled; `state` is `MailboxMemory.encode`'s."""
+
+    space_id: SpaceId
+    url: str
+    mailbox_id: bytes
+    state: bytes
+
+
 @dataclass(slots=True)
 class WriteBatch:
     """One transaction. Everything in it becomes durable together or not at all.
@@ -171,6 +190,8 @@ class WriteBatch:
     quarantine: list[QuarantineRow] = field(default_factory=list)
     touched: list[TouchedRow] = field(default_factory=list)
     """Upserts by (space, document); the greater time stays."""
+    receipts: list[ReceiptRow] = field(default_factory=list)
+    mailboxes: list[MailboxRow] = field(default_factory=list)
     settings: dict[str, bytes] = field(default_factory=dict)
     forget_spaces: list[SpaceId] = field(default_factory=list)
     """Delete every row of these spaces (leaving)."""

@@ -12,10 +12,12 @@ from sheaf.ports.rows import (
     EpochSecretRow,
     InvitationRow,
     LogRow,
+    MailboxRow,
     OpRow,
     PeerRow,
     PendingRow,
     QuarantineRow,
+    ReceiptRow,
     SnapshotRow,
     SpaceRow,
     StoredRun,
@@ -69,6 +71,18 @@ class Store(Protocol):
     async def claims(self, space_id: SpaceId) -> Sequence[ClientClaimRow]: ...
     async def quarantined(self, space_id: SpaceId) -> Sequence[QuarantineRow]: ...
     async def touched(self, space_id: SpaceId) -> Sequence[TouchedRow]: ...
+    async def receipts(self, space_id: SpaceId) -> Sequence[ReceiptRow]: ...
+    async def mailboxes(self, space_id: SpaceId) -> Sequence[MailboxRow]: ...
+    async def document_frontier(self, space_id: SpaceId, doc_id: DocId) -> dict[LogId, int]:
+        """By log, the seq after the last opened envelope that touches a document."""
+        ...
+
+    async def document_counts(
+        self, space_id: SpaceId, doc_id: DocId, above: Sequence[tuple[LogId, int]]
+    ) -> Sequence[int]:
+        """For each (log, seq): how many opened envelopes of the log from seq on touch the document."""
+        ...
+
     async def setting(self, key: str) -> bytes | None: ...
     async def check(self) -> Sequence[str]:
         """Read-only integrity checks; one line per problem, empty when sound."""

@@ -18,6 +18,7 @@ from sheaf.storage import (
     envelope_log,
     invitations,
     logs,
+    mailboxes,
     peers,
     pending,
     quarantine,
@@ -40,6 +41,8 @@ _SMALL_TABLES: Final[tuple[Callable[[Session, SpaceId], object], ...]] = (
     invitations.invitations,
     peers.peers,
     peers.claims,
+    mailboxes.receipts,
+    mailboxes.mailboxes,
     quarantine.quarantined,
 )
 _SliceCheck = Callable[[Session, int], tuple[int | None, list[str]]]

@@ -15,7 +15,15 @@ FORGOTTEN: Final = "forgotten"
 """The state of a space whose rows are still being deleted; nothing finds it any more."""
 PURGE_ROWS: Final = 2_000
 
-_SMALL_TABLES: Final = ("epoch_secrets", "invitations", "peers", "claims", "quarantine")
+_SMALL_TABLES: Final = (
+    "epoch_secrets",
+    "invitations",
+    "peers",
+    "claims",
+    "quarantine",
+    "receipts",
+    "mailboxes",
+)
 _PURGES: Final = (
     *(
         f"DELETE FROM {table} WHERE ({key}) IN"

@@ -18,10 +18,12 @@ from sheaf.ports import (
     EpochSecretRow,
     InvitationRow,
     LogRow,
+    MailboxRow,
     OpRow,
     PeerRow,
     PendingRow,
     QuarantineRow,
+    ReceiptRow,
     SnapshotRow,
     SpaceRow,
     StoredRun,
@@ -31,9 +33,11 @@ from sheaf.ports import (
 from sheaf.storage import (
     checks,
     control_log,
+    document_logs,
     envelope_log,
     invitations,
     logs,
+    mailboxes,
     peers,
     pending,
     quarantine,
@@ -151,6 +155,28 @@ class SqliteStore:
         """When the documents of a space last changed."""
         return await self._database.read(partial(touched.touched, space_id=space_id))
 
+    async def receipts(self, space_id: SpaceId) -> Sequence[ReceiptRow]:
+        """What every device of a space said it holds."""
+        return await self._database.read(partial(mailboxes.receipts, space_id=space_id))
+
+    async def mailboxes(self, space_id: SpaceId) -> Sequence[MailboxRow]:
+        """What is remembered of the mailboxes of a space."""
+        return await self._database.read(partial(mailboxes.mailboxes, space_id=space_id))
+
+    async def document_frontier(self, space_id: SpaceId, doc_id: DocId) -> dict[LogId, int]:
+        """See ports.Store."""
+        return await self._database.read(
+            partial(document_logs.document_frontier, space_id=space_id, doc_id=doc_id)
+        )
+
+    async def document_counts(
+        self, space_id: SpaceId, doc_id: DocId, above: Sequence[tuple[LogId, int]]
+    ) -> Sequence[int]:
+        """See ports.Store."""
+        return await self._database.read(
+            partial(document_logs.document_counts, space_id=space_id, doc_id=doc_id, above=above)
+        )
+
     async def setting(self, key: str) -> bytes | None:
         """The value of a setting; None when unset or damaged."""
         return await self._database.read(partial(settings.setting, name=key))
@@ -216,6 +242,8 @@ def _apply(session: Session, batch: WriteBatch) -> None:
     peers.put_claims(session, batch.claims)
     quarantine.put_quarantine(session, batch.quarantine)
     touched.put_touched(session, batch.touched)
+    mailboxes.put_receipts(session, batch.receipts)
+    mailboxes.put_mailboxes(session, batch.mailboxes)
     settings.put_settings(session, batch.settings)
     for space_id in batch.forget_spaces:
         spaces.forget_space(session, space_id)

@@ -22,15 +22,16 @@ from tests.support.repository import ROOT
 from tests.support.store_rows import Rows, SystemClock
 
 ROWS = Rows()
-SECOND = Migration(
-    2,
+PRESENT = len(known_migrations())
+LATER = Migration(
+    PRESENT + 1,
     "colours",
     "-- what a later release might do\n"
     "CREATE TABLE colours (colour INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT;\n"
     "INSERT INTO colours (name)\n  VALUES ('red; green');\n"
     "ALTER TABLE spaces ADD COLUMN colour INTEGER;\n",
 )
-NEWER = [*known_migrations(), SECOND]
+NEWER = [*known_migrations(), LATER]
 
 
 async def opened(path: Path, migrations: list[Migration] | None = None) -> SqliteStore:
@@ -71,12 +72,12 @@ async def test_an_older_database_is_brought_forward_and_copied_first(tmp_path: P
     store = await opened(tmp_path, NEWER)
     assert await store.spaces() == [ROWS.space()]
     await store.close()
-    assert schema_of(tmp_path)[0] == 2
-    copy = tmp_path / "before-schema-0002.db"
+    assert schema_of(tmp_path)[0] == PRESENT + 1
+    copy = tmp_path / f"before-schema-{PRESENT + 1:04}.db"
     assert copy.stat().st_mode & 0o777 == 0o600
     (tmp_path / "old").mkdir()
     shutil.copy(copy, tmp_path / "old" / "sheaf.db")
-    assert schema_of(tmp_path / "old")[0] == 1
+    assert schema_of(tmp_path / "old")[0] == PRESENT
     old = await opened(tmp_path / "old")
     assert await old.spaces() == [ROWS.space()]
     await old.close()
@@ -86,7 +87,9 @@ async def test_s10_a_newer_schema_is_refused_byte_for_byte(tmp_path: Path) -> No
     await made(tmp_path)
     await (await opened(tmp_path, NEWER)).close()
     before = contents(tmp_path)
-    with pytest.raises(StorageFailure, match=r"newer Sheaf \(schema 2; this one knows 1\)"):
+    with pytest.raises(
+        StorageFailure, match=rf"newer Sheaf \(schema {PRESENT + 1}; this one knows {PRESENT}\)"
+    ):
         await opened(tmp_path)
     assert contents(tmp_path) == before
     await (await opened(tmp_path, NEWER)).close()  # and the lock was given back
@@ -97,7 +100,7 @@ async def test_s10_a_newer_schema_that_is_only_in_the_wal_is_refused_too(tmp_pat
     assert run_migration(tmp_path, "migration-after-commit") == EXIT_CODE
     before = contents(tmp_path)
     assert before["sheaf.db-wal"], "the newer version is not in the database file yet"
-    assert int.from_bytes(before["sheaf.db"][60:64], "big") == 1
+    assert int.from_bytes(before["sheaf.db"][60:64], "big") == PRESENT
     with pytest.raises(StorageFailure, match="newer Sheaf"):
         await opened(tmp_path)
     assert contents(tmp_path) == before
@@ -114,10 +117,10 @@ async def test_s11_a_migration_killed_midway_leaves_the_old_schema(tmp_path: Pat
     assert await store.check() == []
     await store.close()
     version, tables = schema_of(tmp_path)
-    assert (version, "colours" in tables) == (1, False)
+    assert (version, "colours" in tables) == (PRESENT, False)
     await (await opened(tmp_path, NEWER)).close()
     version, tables = schema_of(tmp_path)
-    assert (version, "colours" in tables) == (2, True)
+    assert (version, "colours" in tables) == (PRESENT + 1, True)
 
 
 async def test_s11_a_migration_killed_after_its_commit_is_done(tmp_path: Path) -> None:
@@ -125,14 +128,14 @@ async def test_s11_a_migration_killed_after_its_commit_is_done(tmp_path: Path) -
     assert run_migration(tmp_path, "migration-after-commit") == EXIT_CODE
     await (await opened(tmp_path, NEWER)).close()
     version, tables = schema_of(tmp_path)
-    assert (version, "colours" in tables) == (2, True)
+    assert (version, "colours" in tables) == (PRESENT + 1, True)
 
 
 @pytest.mark.parametrize("place", ["migration-midway:4", "migration-before-commit", "migration-after-commit"])
 async def test_s11_the_first_start_killed_midway_starts_again(tmp_path: Path, place: str) -> None:
     assert run_migration(tmp_path, place) == EXIT_CODE
     await made(tmp_path)
-    assert schema_of(tmp_path)[0] == 1
+    assert schema_of(tmp_path)[0] == PRESENT
 
 
 def run_migration(path: Path, place: str) -> int:
@@ -153,14 +156,15 @@ def run_migration(path: Path, place: str) -> int:
 
 async def test_a_migration_that_fails_changes_nothing(tmp_path: Path) -> None:
     await made(tmp_path)
-    wrong = Migration(2, "wrong", "CREATE TABLE colours (colour INTEGER);\nINSERT INTO nowhere VALUES (1);\n")
+    sql = "CREATE TABLE colours (colour INTEGER);\nINSERT INTO nowhere VALUES (1);\n"
+    wrong = Migration(PRESENT + 1, "wrong", sql)
     with pytest.raises(StorageFailure, match="no such table"):
         await opened(tmp_path, [*known_migrations(), wrong])
     store = await opened(tmp_path)
     await store.commit(WriteBatch(ops=[ROWS.op(1)]))
     await store.close()
     version, tables = schema_of(tmp_path)
-    assert (version, "colours" in tables) == (1, False)
+    assert (version, "colours" in tables) == (PRESENT, False)
 
 
 async def test_somebody_elses_database_is_refused_untouched(tmp_path: Path) -> None:
@@ -181,7 +185,7 @@ async def test_a_file_that_is_no_database_is_refused_untouched(tmp_path: Path) -
 
 
 def test_statements_are_split_at_their_ends_and_not_inside_text() -> None:
-    assert len(list(statements(SECOND.sql))) == 3
+    assert len(list(statements(LATER.sql))) == 3
     assert list(statements("-- only a remark\n")) == []
     with pytest.raises(ValueError, match="unfinished statement: SELECT 1"):
         list(statements("SELECT 1\n"))
