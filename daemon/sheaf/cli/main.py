@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sheaf import __version__
-from sheaf.cli import doc, doctor, invite, join, members, open, space, status, token, up
+from sheaf.cli import doc, doctor, invite, join, members, open, relay, space, status, token, up
 from sheaf.cli.errors import CommandFailed
 from sheaf.cli.options import AsJson, DataDir, RootOptions
 
@@ -53,6 +53,7 @@ app.command("members")(members.members)
 app.command("peers")(status.peers)
 app.command("token")(token.token)
 app.command("doctor")(doctor.doctor)
+app.command("relay")(relay.relay)
 
 
 def main() -> None:

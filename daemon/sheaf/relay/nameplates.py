@@ -7,7 +7,7 @@ nodes, or one per node for the numbers that node gave out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -63,9 +63,18 @@ class NameplateDesk:
         self.sweep()
         if len(self._plates) >= NAMEPLATES_MAX:
             raise RelayRefused(RefusalCode.FULL)
-        number = self._free_number()
-        self._plates[number] = _Plate(ends_at=self._now() + LIFE_S, sides=[side])
+        number = free_number(self._plates, self._choose)
+        self.hold(number, side)
         return number
+
+    def knows(self, number: int) -> bool:
+        """Whether a number is out, or rests."""
+        return number in self._plates
+
+    def hold(self, number: int, side: str) -> None:
+        """`side` is the first at a number that was chosen elsewhere, and that is not known here."""
+        assert number not in self._plates
+        self._plates[number] = _Plate(ends_at=self._now() + LIFE_S, sides=[side])
 
     def claim(self, number: int, side: str) -> None:
         """`side` is the second, and hears what was said so far.
@@ -130,15 +139,21 @@ class NameplateDesk:
         for side in sides:
             self._on_closed(side, number, code)  # (3)
 
-    def _free_number(self) -> int:
-        for low, high in _RANGES:
-            size = high - low + 1
-            for _ in range(_TRIES):
-                number = low + self._choose(size)
-                if number not in self._plates:
-                    return number
-            if size <= 100:
-                free = [number for number in range(low, high + 1) if number not in self._plates]
-                if free:
-                    return free[self._choose(len(free))]
-        raise RelayRefused(RefusalCode.FULL)
+
+def free_number(taken: Container[int], choose: Callable[[int], int]) -> int:
+    """A number that is not taken, from the lowest range that has any, at random within it.
+
+    Raises:
+        RelayRefused: FULL.
+    """
+    for low, high in _RANGES:
+        size = high - low + 1
+        for _ in range(_TRIES):
+            number = low + choose(size)
+            if number not in taken:
+                return number
+        if size <= 100:
+            free = [number for number in range(low, high + 1) if number not in taken]
+            if free:
+                return free[choose(len(free))]
+    raise RelayRefused(RefusalCode.FULL)

@@ -1,0 +1,137 @@
+"""`sheaf relay`: a relay for devices that cannot reach each other, in the foreground."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, cast
+
+import typer
+
+from sheaf.cli.errors import CommandFailed, ExitCode
+from sheaf.data_dir import default_data_dir
+
+if TYPE_CHECKING:
+    from sheaf.relay.run import RelayReady, RelaySettings
+
+_LEVELS = ("debug", "info", "warning", "error")
+
+
+def relay(
+    listen: Annotated[
+        str, typer.Option("--listen", metavar="HOST:PORT", help="Where clients connect; port 0 picks one.")
+    ] = "127.0.0.1:7412",
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store",
+            metavar="sqlite:PATH|nats://…",
+            help="Where mailboxes are kept. [relay.sqlite3 in Sheaf's data directory]",
+            show_default=False,
+        ),
+    ] = None,
+    public_url: Annotated[
+        str | None,
+        typer.Option("--public-url", metavar="URL", help="How clients reach this relay: ws:// or wss://."),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option("--token-file", help="Serve only who knows a token of this file, one a line."),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option("--tls-cert", help="Certificate chain (PEM), read again at SIGHUP.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option("--tls-key", help="Its private key (PEM).")] = None,
+    stun_port: Annotated[
+        int | None,
+        typer.Option(
+            "--stun-port",
+            min=0,
+            max=65_535,
+            help="UDP port that answers STUN; 0: none. [the port of --listen]",
+            show_default=False,
+        ),
+    ] = None,
+    behind_proxy: Annotated[
+        bool,
+        typer.Option("--behind-proxy", help="A proxy on this machine connects: trust its X-Forwarded-For."),
+    ] = False,
+    max_connections: Annotated[
+        int, typer.Option("--max-connections", min=1, help="Clients at one time.")
+    ] = 10_000,
+    max_connections_per_address: Annotated[
+        int, typer.Option("--max-connections-per-address", min=1, help="Clients from one address.")
+    ] = 256,
+    mailbox_mib: Annotated[int, typer.Option("--mailbox-mib", min=1, help="Size of one mailbox.")] = 64,
+    total_mib: Annotated[int, typer.Option("--total-mib", min=1, help="Size of all mailboxes.")] = 4096,
+    retention_days: Annotated[
+        int, typer.Option("--retention-days", min=1, help="How long an item is kept at most.")
+    ] = 60,
+    log_format: Annotated[
+        str, typer.Option("--log-format", metavar="text|json", help="How to log.")
+    ] = "text",
+    log_level: Annotated[
+        str, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
+    ] = "info",
+) -> None:
+    """Run a relay in the foreground until Ctrl-C."""
+    if log_format not in ("text", "json") or log_level not in _LEVELS:
+        raise CommandFailed(
+            "--log-format is text or json; --log-level is " + ", ".join(_LEVELS), ExitCode.USAGE
+        )
+    if public_url is not None and not public_url.startswith(("ws://", "wss://")):
+        raise CommandFailed("--public-url begins with ws:// or wss://", ExitCode.USAGE)
+
+    import asyncio
+
+    from sheaf.clock import SystemClock, system_entropy
+    from sheaf.core.base.errors import SheafError, UsageError
+    from sheaf.core.base.limits import MIB
+    from sheaf.log import configure_logging
+    from sheaf.relay.limits import RelayLimits
+    from sheaf.relay.run import RelaySettings, read_tokens, run_relay
+    from sheaf.relay.store import DAY_S, StoreLimits
+
+    def on_ready(ready: RelayReady) -> None:
+        _announce(ready, settings, as_json=log_format == "json")
+
+    try:
+        settings = RelaySettings(
+            store=store or f"sqlite:{default_data_dir() / 'relay.sqlite3'}",
+            listen=listen,
+            public_url=public_url,
+            tokens=read_tokens(token_file) if token_file is not None else (),
+            tls_certificate=tls_cert,
+            tls_key=tls_key,
+            stun_port=stun_port,
+            is_behind_proxy=behind_proxy,
+            limits=replace(
+                RelayLimits(),
+                connections_max=max_connections,
+                connections_per_address_max=max_connections_per_address,
+            ),
+            store_limits=StoreLimits(
+                mailbox_bytes_max=mailbox_mib * MIB,
+                total_bytes_max=total_mib * MIB,
+                retention_s=retention_days * DAY_S,
+            ),
+        )
+        configure_logging(
+            cast('Literal["text", "json"]', log_format),
+            cast('Literal["debug", "info", "warning", "error"]', log_level),
+        )
+        asyncio.run(run_relay(settings, clock=SystemClock(), entropy=system_entropy, on_ready=on_ready))
+    except UsageError as error:
+        raise CommandFailed(str(error), ExitCode.USAGE) from error
+    except SheafError as error:
+        raise CommandFailed(str(error), ExitCode.FAILED) from error
+
+
+def _announce(ready: RelayReady, settings: RelaySettings, *, as_json: bool) -> None:
+    if as_json:
+        facts = {"event": "ready", "url": ready.url, "port": ready.port, "stun_port": ready.stun_port}
+        typer.echo(json.dumps(facts))
+        return
+    token = " (with the token: wss://TOKEN@…)" if settings.tokens else ""
+    typer.echo(f"The relay is running. Give people this address{token}:\n\n  {ready.url}\n\nCtrl-C stops it.")
