@@ -20,6 +20,7 @@ from sheaf.ports import SignalHandler, SignalRoute, TunnelDoor
 from sheaf.signaling.admission import ListenerLimits
 from sheaf.signaling.lan_client import LanClient, LanConnection
 from sheaf.signaling.lan_listener import LanListener
+from sheaf.signaling.resolver import Resolver
 from sheaf.signaling.websocket import FrameSocket
 from sheaf.task_set import TaskSet
 
@@ -30,6 +31,7 @@ class LanSignaling:
     Args:
         door: who takes tunnels that are joined at the listener; None refuses them all.
         limits: what the listener bears.
+        resolver: looks up the names among the addresses dialled.
         now: monotonic seconds.
     """
 
@@ -38,6 +40,7 @@ class LanSignaling:
         *,
         door: TunnelDoor | None = None,
         limits: ListenerLimits | None = None,
+        resolver: Resolver | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._tasks = TaskSet("lan signalling")
@@ -46,7 +49,9 @@ class LanSignaling:
         self._listener = LanListener(
             limits=limits or ListenerLimits(), on_message=self._accepted, door=door, now=now
         )
-        self._client = LanClient(on_delivery=self._delivered, tasks=self._tasks)
+        self._client = LanClient(
+            on_delivery=self._delivered, tasks=self._tasks, resolver=resolver or Resolver()
+        )
 
     async def listen(self, host: str = "", port: int = 0) -> None:
         """Start the listener; without it this daemon can dial but not be dialled.

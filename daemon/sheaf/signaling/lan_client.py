@@ -16,6 +16,7 @@ from typing import Final
 from sheaf.core.base.errors import TransportFailure, WireError
 from sheaf.core.base.ids import RendezvousId
 from sheaf.core.wire.relay_frames import Deliver, Frame, Nobody, Send, Sent
+from sheaf.signaling.resolver import Resolver
 from sheaf.signaling.websocket import FrameSocket, dial
 from sheaf.task_set import TaskSet
 
@@ -114,8 +115,9 @@ class _Queue:
 class LanClient:
     """The dialled connections of this daemon, at most one per address."""
 
-    def __init__(self, *, on_delivery: OnDelivery, tasks: TaskSet) -> None:
+    def __init__(self, *, on_delivery: OnDelivery, tasks: TaskSet, resolver: Resolver) -> None:
         self._on_delivery = on_delivery
+        self._resolver = resolver
         self._tasks = tasks
         self._connections: dict[str, LanConnection] = {}
         self._queues: dict[str, _Queue] = {}
@@ -143,7 +145,7 @@ class LanClient:
             return existing
         if not self._has_room():
             raise TransportFailure("no more signalling connections can be opened")
-        socket = await dial(address)
+        socket = await dial(address, resolver=self._resolver)
         if not self._has_room():  # closed meanwhile
             await socket.close()
             raise TransportFailure("signalling is closed")
