@@ -37,7 +37,8 @@ from sheaf.discovery.static import NoDiscovery, parse_address
 from sheaf.keystore.choice import open_keystore
 from sheaf.log import configure_logging
 from sheaf.node.identity import LocalIdentity, load_identity
-from sheaf.node.node import Network, Node
+from sheaf.node.network import Network
+from sheaf.node.node import Node
 from sheaf.ports import Clock, Discovery
 from sheaf.signaling.lan import LanSignaling
 from sheaf.signaling.websocket import dial_tunnel

@@ -22,6 +22,8 @@ from sheaf.node.events import EventBus
 from sheaf.node.views import (
     UNSET,
     CloseCode,
+    CodeState,
+    CodeView,
     ContentFormat,
     DocType,
     DocumentSubscriber,
@@ -43,6 +45,7 @@ from sheaf.node.views import (
 )
 
 TICKET = "sheaf1" + "a" * 180
+CODE = "7-orbit-velvet"
 BAD_TICKET = "sheaf1bad"
 
 
@@ -148,6 +151,7 @@ class FakeNode:
         self._documents: dict[DocId, FakeDocument] = {}
         self._invitations: dict[SpaceId, dict[OpId, InvitationView]] = {}
         self.joins: dict[str, JoinView] = {}
+        self.asked_relay: str | None = None
         self.agents: list[str | None] = []
 
     # ------------------------------------------------------------------ daemon
@@ -310,11 +314,18 @@ class FakeNode:
     # ------------------------------------------------------------------ invitations
 
     async def create_invitation(
-        self, space_id: SpaceId, *, role: Role, expires_in_s: int | None, max_uses: int
+        self,
+        space_id: SpaceId,
+        *,
+        role: Role,
+        expires_in_s: int | None,
+        max_uses: int,
+        by_code: bool = False,
     ) -> InvitationView:
         self.space(space_id)
         expires_ms = self.now_ms + expires_in_s * 1000 if expires_in_s is not None else None
-        view = InvitationView(OpId(os.urandom(32)), TICKET, role, expires_ms, max_uses, False)
+        code = CodeView(CODE, CodeState.WAITING, self.now_ms + 600_000) if by_code else None
+        view = InvitationView(OpId(os.urandom(32)), TICKET, role, expires_ms, max_uses, False, code)
         self._invitations[space_id][view.op_id] = view
         return view
 
@@ -322,14 +333,22 @@ class FakeNode:
         self.space(space_id)
         return list(self._invitations[space_id].values())
 
-    async def revoke_invitation(self, space_id: SpaceId, op_id: OpId) -> None:
-        self.space(space_id)
+    def invitation(self, space_id: SpaceId, op_id: OpId) -> InvitationView:
         if op_id not in self._invitations[space_id]:
             raise NotFound("There is no such invitation.")
-        view = self._invitations[space_id][op_id]
+        return self._invitations[space_id][op_id]
+
+    def set_invitation(self, space_id: SpaceId, view: InvitationView) -> None:
+        """Something became of it."""
+        self._invitations[space_id][view.op_id] = view
+
+    async def revoke_invitation(self, space_id: SpaceId, op_id: OpId) -> None:
+        self.space(space_id)
+        view = self.invitation(space_id, op_id)
         self._invitations[space_id][op_id] = replace(view, is_revoked=True)
 
-    async def join(self, ticket: str) -> JoinView:
+    async def join(self, ticket: str, relay: str | None = None) -> JoinView:
+        self.asked_relay = relay
         if ticket == BAD_TICKET:
             raise UsageError("This is not a whole ticket.")
         join_id = f"j{len(self.joins)}"

@@ -6,15 +6,17 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sheaf.clock import SystemClock
 from sheaf.core.base.ids import DocId, SpaceId
 from sheaf.core.space.roles import Role
 from sheaf.node.identity import load_identity
-from sheaf.node.node import Network, Node
+from sheaf.node.network import Network
+from sheaf.node.node import Node
 from sheaf.node.views import CloseCode, ContentFormat, DocType, JoinState
-from sheaf.ports import Store
+from sheaf.ports import Clock, Store
+from sheaf.ports.relay import RelayPool
 from tests.support.memory_network import MemoryLan, MemoryPort
 from tests.support.memory_store import MemoryStore
 
@@ -53,6 +55,8 @@ class Machine:
     store: Store
     keys: MemoryKeyStore
     starts: int = 0
+    relays: RelayPool | None = None
+    clock: Clock = field(default_factory=SystemClock)
 
     async def start(self) -> Node:
         """A fresh process on this machine."""
@@ -61,7 +65,7 @@ class Machine:
         identity = await load_identity(
             keystore=self.keys,
             store=self.store,
-            clock=SystemClock(),
+            clock=self.clock,
             entropy=entropy,
             default_user_name=self.name,
             default_device_name=f"{self.name}'s laptop",
@@ -78,12 +82,13 @@ class Machine:
             static_addresses=(),
             local_addresses=lambda: [self.port.address.rpartition(":")[0]],
             warm_up=nothing,
+            relays=self.relays,
         )
         node = Node(
             identity=identity,
             store=self.store,
             network=network,
-            clock=SystemClock(),
+            clock=self.clock,
             entropy=entropy,
             data_dir=f"/{self.name}",
         )

@@ -7,17 +7,14 @@ forms, times ISO-8601 in UTC.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from sheaf.core.space.roles import Role
 from sheaf.node.views import (
     DocType,
     DocumentView,
-    InvitationView,
-    JoinState,
-    JoinView,
     MemberView,
     PeerState,
     PeerView,
@@ -37,33 +34,35 @@ def iso(ms: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-class _In(BaseModel):
+class RequestBody(BaseModel):
+    """What all requests share: a field that is not known is an error."""
+
     model_config = ConfigDict(extra="forbid")
 
 
 # --------------------------------------------------------------------------- requests
 
 
-class SessionIn(_In):
+class SessionIn(RequestBody):
     """The one-time token from a launch link."""
 
     token: Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
-class ProfileIn(_In):
+class ProfileIn(RequestBody):
     """New names; a field left out stays."""
 
     user_name: Name | None = None
     device_name: Name | None = None
 
 
-class SpaceIn(_In):
+class SpaceIn(RequestBody):
     """A space's name."""
 
     name: Name
 
 
-class DocumentIn(_In):
+class DocumentIn(RequestBody):
     """A new document."""
 
     title: Title = ""
@@ -71,27 +70,13 @@ class DocumentIn(_In):
     parent_id: IdText | None = None
 
 
-class DocumentPatch(_In):
+class DocumentPatch(RequestBody):
     """Changes to a document; `after_id` null puts it first among its siblings."""
 
     title: Title | None = None
     parent_id: IdText | None = None
     after_id: IdText | None = None
     trashed: bool | None = None
-
-
-class InvitationIn(_In):
-    """What a new ticket allows."""
-
-    role: Literal[Role.EDITOR, Role.READER] = Role.EDITOR
-    expires_in_s: Annotated[int, Field(ge=60, le=366 * 86_400)] | None = None
-    max_uses: Annotated[int, Field(ge=1, le=1000)] = 1
-
-
-class JoinIn(_In):
-    """A ticket as text or link."""
-
-    ticket: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4200)]
 
 
 # --------------------------------------------------------------------------- answers
@@ -216,69 +201,6 @@ class Members(BaseModel):
     """Everybody in a space."""
 
     members: list[Member]
-
-
-class Invitation(BaseModel):
-    """A ticket and what it allows; the ticket is known only to the device that issued it."""
-
-    invitation_id: str
-    ticket: str | None
-    link: str | None
-    qr_svg: str | None
-    role: Role
-    expires_at: str | None
-    uses_left: int
-
-    @classmethod
-    def of(cls, view: InvitationView, *, qr_svg: str | None) -> Invitation:
-        """From the node's view."""
-        return cls(
-            invitation_id=view.op_id.text,
-            ticket=view.ticket,
-            link=f"sheaf:join#{view.ticket}" if view.ticket else None,
-            qr_svg=qr_svg,
-            role=view.role,
-            expires_at=iso(view.expires_ms) if view.expires_ms is not None else None,
-            uses_left=view.uses_left,
-        )
-
-
-class Invitations(BaseModel):
-    """The open invitations of a space."""
-
-    invitations: list[Invitation]
-
-
-class JoinError(BaseModel):
-    """Why a join failed and what to do."""
-
-    title: str
-    detail: str
-
-
-class Join(BaseModel):
-    """A join in progress, or its end."""
-
-    join_id: str
-    space_id: str
-    space_name: str | None
-    state: JoinState
-    done_bytes: int
-    total_bytes: int
-    error: JoinError | None
-
-    @classmethod
-    def of(cls, view: JoinView) -> Join:
-        """From the node's view."""
-        return cls(
-            join_id=view.join_id,
-            space_id=view.space_id.text,
-            space_name=view.space_name,
-            state=view.state,
-            done_bytes=view.done_bytes,
-            total_bytes=view.total_bytes,
-            error=JoinError(title=view.error[0], detail=view.error[1]) if view.error else None,
-        )
 
 
 class PeerSpace(BaseModel):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from sheaf.core.base.errors import NotFound, ProtocolViolation, SheafError, UsageError
-from sheaf.core.base.ids import OpId, RendezvousId, SpaceId
+from sheaf.core.base.ids import OpId, RendezvousId, SpaceId, UserId
 from sheaf.core.base.machine import Entropy, Seconds
 from sheaf.core.crypto.identity import DeviceCertificate
 from sheaf.core.protocol.pairing import InviteKeys, JoinRequest
@@ -73,6 +73,7 @@ class Invitations:
         self._on_change = on_change
         self._issued: dict[OpId, OpenInvitation] = {}
         self._used_at: dict[OpId, Seconds] = {}
+        self._reserved: dict[OpId, UserId] = {}
 
     async def start(self) -> None:
         """Read the invitations issued earlier. Raises StorageFailure."""
@@ -177,6 +178,20 @@ class Invitations:
         views = [self._view(host, op_id) for op_id in host.space.membership.invites]
         return [view for view in views if view.uses_left > 0 and not view.is_revoked]
 
+    def view(self, space_id: SpaceId, op_id: OpId) -> InvitationView:
+        """One invitation, open or not. Raises NotFound."""
+        return self._view(self._library.host(space_id), op_id)
+
+    def is_used_up(self, space_id: SpaceId, op_id: OpId) -> bool:
+        """Whether as many came in by it as it is for."""
+        host = self._library.find(space_id)
+        info = None if host is None else host.space.membership.invites.get(op_id)
+        return info is not None and info.uses >= info.max_uses
+
+    def reserve(self, op_id: OpId, user_id: UserId) -> None:
+        """From now on only this person is let in by it (while this daemon runs)."""
+        self._reserved[op_id] = user_id
+
     def _view(self, host: SpaceHost, op_id: OpId) -> InvitationView:
         info = self._info(host, op_id)
         issued = self._issued.get(op_id)
@@ -207,6 +222,8 @@ class Invitations:
             try:
                 certificates = request.verify(invitation.keys.public, transcript)
             except ProtocolViolation:
+                continue
+            if self._reserved.get(invitation.row.op_id, certificates[0].user) != certificates[0].user:
                 continue
             is_known = host.space.membership.is_active(certificates[0].device)
             if is_known or self._uses_left(host, invitation.row) > 0:

@@ -104,8 +104,11 @@ class Joins:
 
     # ------------------------------------------------------------------ asked by people
 
-    def start(self, text: str) -> JoinView:
+    def start(self, text: str, *, join_id: str | None = None) -> JoinView:
         """Begin to join with a ticket.
+
+        Args:
+            join_id: the id of the join by code that brought the ticket.
 
         Raises:
             UsageError: not a ticket, or a damaged one.
@@ -121,7 +124,7 @@ class Joins:
         )
         if same is not None and not is_left:  # another ticket would let us into the same space
             return same.view
-        join_id = self._entropy(8).hex()
+        join_id = join_id or self._entropy(8).hex()
         view = JoinView(join_id, ticket.space_id, ticket.name_hint or None, JoinState.SEARCHING, 0, 0, None)
         join = Join(ticket, InviteKeys(ticket.secret), view)
         while len(self._joins) >= JOINS_KEPT:

@@ -8,9 +8,6 @@ SQL or sockets.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from sheaf import __version__
 from sheaf.core.base.errors import NotAllowed
@@ -19,12 +16,14 @@ from sheaf.core.base.machine import Entropy
 from sheaf.core.space import authoring
 from sheaf.core.space.roles import Role
 from sheaf.node import document_content
+from sheaf.node.code_desk import CodeDesk
 from sheaf.node.connector import Connector
 from sheaf.node.events import EventBus
 from sheaf.node.identity import LocalIdentity, rename
 from sheaf.node.invitations import Invitations
 from sheaf.node.joins import Joins
 from sheaf.node.library import Library
+from sheaf.node.network import Network, dialable
 from sheaf.node.peer_manager import PeerManager
 from sheaf.node.space_host import SpaceHost
 from sheaf.node.views import (
@@ -47,25 +46,10 @@ from sheaf.node.views import (
     StorageView,
     Unset,
 )
-from sheaf.ports import Clock, Discovery, Signaling, Store, TunnelTransport, WebRtcTransport, WriteBatch
+from sheaf.ports import Clock, Store, WriteBatch
 from sheaf.task_set import TaskSet
 
-PRESENCE_SWEEP_S = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Network:
-    """The adapters that reach other machines; all optional parts say so themselves."""
-
-    webrtc: WebRtcTransport
-    tunnel: TunnelTransport
-    signaling: Signaling
-    discovery: Discovery
-    static_addresses: tuple[str, ...]
-    local_addresses: Callable[[], Sequence[str]]
-    """Addresses of this machine others may reach, best first; for people and tickets."""
-    warm_up: Callable[[], Coroutine[Any, Any, None]]
-    """Loads what the first connection needs, so that it need not wait for it."""
+SWEEP_S = 10.0
 
 
 class Node:
@@ -139,6 +123,17 @@ class Node:
             entropy=entropy,
         )
         self._peers.links.joins = self._joins
+        self._desk = CodeDesk(
+            identity=identity,
+            library=self._library,
+            invitations=self._invitations,
+            joins=self._joins,
+            pool=network.relays,
+            hold=lambda _url: lambda: None,
+            clock=clock,
+            entropy=entropy,
+            events=self.events,
+        )
 
     # ------------------------------------------------------------------ life
 
@@ -148,16 +143,18 @@ class Node:
         await self._invitations.start()
         await self._peers.start()
         self._tasks.spawn(self._network.warm_up(), "warm up")
-        self._tasks.spawn(self._sweep_presence(), "presence")
+        self._tasks.spawn(self._sweep(), "sweep")
 
-    async def _sweep_presence(self) -> None:
+    async def _sweep(self) -> None:
         while True:
-            await asyncio.sleep(PRESENCE_SWEEP_S)
+            await asyncio.sleep(SWEEP_S)
+            await self._desk.codes.expire()
             for host in self._library.hosts():
                 host.documents.expire_presence()
 
     async def close(self) -> None:
         """Stop in good order: peers told, edits written. Idempotent."""
+        await self._desk.close()
         await self._joins.close()
         await self._peers.close()
         await self._library.close()
@@ -376,45 +373,40 @@ class Node:
     # ------------------------------------------------------------------ people
 
     async def create_invitation(
-        self, space_id: SpaceId, *, role: Role, expires_in_s: int | None, max_uses: int
+        self,
+        space_id: SpaceId,
+        *,
+        role: Role,
+        expires_in_s: int | None,
+        max_uses: int,
+        by_code: bool = False,
     ) -> InvitationView:
-        """Issue a ticket. Raises NotFound, NotAllowed, UsageError."""
+        """Issue a ticket, or a spoken code. Raises NotFound, NotAllowed, UsageError, TransportFailure."""
         if self._library.host(space_id).role is not Role.OWNER:
             raise NotAllowed("only an owner of the space can invite")
-        return await self._invitations.create(
-            space_id, role=role, expires_in_s=expires_in_s, max_uses=max_uses
-        )
+        create = self._desk.invite_by_code if by_code else self._invitations.create
+        return await create(space_id, role=role, expires_in_s=expires_in_s, max_uses=max_uses)
 
     def invitations(self, space_id: SpaceId) -> list[InvitationView]:
-        """Open invitations. Raises NotFound."""
-        return self._invitations.views(space_id)
+        """Open invitations, and codes that were over lately. Raises NotFound."""
+        return self._desk.invitations(space_id)
+
+    def invitation(self, space_id: SpaceId, op_id: OpId) -> InvitationView:
+        """One invitation, open or not. Raises NotFound."""
+        return self._desk.invitation(space_id, op_id)
 
     async def revoke_invitation(self, space_id: SpaceId, op_id: OpId) -> None:
-        """Withdraw a ticket. Raises NotFound, NotAllowed."""
-        await self._invitations.revoke(space_id, op_id)
+        """Withdraw a ticket or a code. Raises NotFound, NotAllowed."""
+        await self._desk.revoke(space_id, op_id)
 
-    async def join(self, ticket: str) -> JoinView:
-        """Begin to join. Raises UsageError."""
-        return self._joins.start(ticket)
+    async def join(self, ticket: str, relay: str | None = None) -> JoinView:
+        """Begin to join, with a ticket or a spoken code (`relay`: where to ask for it). Raises UsageError."""
+        return await self._desk.join(ticket, relay)
 
     def join_status(self, join_id: str) -> JoinView:
         """How far a join is. Raises NotFound."""
-        return self._joins.status(join_id)
+        return self._desk.join_status(join_id)
 
     async def cancel_join(self, join_id: str) -> None:
         """Give a join up. Raises NotFound."""
-        await self._joins.cancel(join_id)
-
-
-def dialable(listening: str | None, local_addresses: Sequence[str]) -> tuple[str, ...]:
-    """The addresses others may try: a listener on every address has one for each of this machine's."""
-    if listening is None:
-        return ()
-    host, _, port = listening.rpartition(":")
-    if host not in ("0.0.0.0", "[::]"):
-        return (listening,)
-    return tuple(_join_host_port(address, port) for address in local_addresses)
-
-
-def _join_host_port(address: str, port: str) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+        await self._desk.cancel_join(join_id)

@@ -7,7 +7,7 @@ since 1970 UTC (`*_ms`), durations say their unit.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, IntEnum, StrEnum
 from typing import Final, Protocol
 
@@ -63,6 +63,21 @@ class JoinState(StrEnum):
     CATCHING_UP = "catching_up"
     DONE = "done"
     FAILED = "failed"
+
+
+class CodeState(StrEnum):
+    """What became of a spoken code."""
+
+    WAITING = "waiting"
+    CONFIRMED = "confirmed"
+    """Somebody proved to know it and has the ticket."""
+    USED = "used"
+    """They are in the space."""
+    BURNED = "burned"
+    """Somebody tried it with wrong words, or several came: it is worthless."""
+    EXPIRED = "expired"
+    FAILED = "failed"
+    """The relay or the daemon went away."""
 
 
 class PeerState(StrEnum):
@@ -133,8 +148,24 @@ class MemberView:
 
 
 @dataclass(frozen=True, slots=True)
+class CodeView:
+    """A spoken code and what became of it. `safety_words` and `guest_name` once somebody proved it."""
+
+    text: str = field(repr=False)
+    state: CodeState
+    expires_ms: int
+    safety_words: tuple[str, ...] | None = None
+    guest_name: str | None = None
+    problem: str | None = None
+    """Why it is burned or failed and what to do; whole sentences."""
+
+
+@dataclass(frozen=True, slots=True)
 class InvitationView:
-    """An open invitation; `ticket` is None when another device issued it."""
+    """An open invitation; `ticket` is None when another device issued it, and when a code stands for it.
+
+    One with a code is also shown for a while after it is over.
+    """
 
     op_id: OpId
     ticket: str | None
@@ -142,19 +173,26 @@ class InvitationView:
     expires_ms: int | None
     uses_left: int
     is_revoked: bool
+    code: CodeView | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class JoinView:
-    """A join in progress, or its end."""
+    """A join in progress, or its end.
+
+    `space_id` is None while a spoken code has not brought a ticket yet; `safety_words` and
+    `inviter_name` come with a code only.
+    """
 
     join_id: str
-    space_id: SpaceId
+    space_id: SpaceId | None
     space_name: str | None
     state: JoinState
     done_bytes: int
     total_bytes: int
     error: tuple[str, str] | None
+    safety_words: tuple[str, ...] | None = None
+    inviter_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

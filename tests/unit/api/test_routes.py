@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import httpx
 import pytest
 
 from sheaf.core.base.errors import StorageFailure, TransportFailure
-from sheaf.core.base.ids import DocId, SpaceId
+from sheaf.core.base.ids import DocId, OpId, SpaceId
 from sheaf.core.space.roles import Role
-from sheaf.node.views import DocumentView
-from tests.support.fake_node import BAD_TICKET, TICKET, FakeNode
+from sheaf.node.views import CodeState, DocumentView
+from tests.support.fake_node import BAD_TICKET, CODE, TICKET, FakeNode
 
 NOWHERE_SPACE = SpaceId(b"\7" * 32).text
 NOWHERE_DOC = DocId(b"\7" * 16).text
@@ -99,6 +101,41 @@ async def test_an_invitation_is_made_listed_and_revoked(client: httpx.AsyncClien
     assert (await client.get(address)).json()["invitations"] == [invitation]
     assert (await client.delete(f"{address}/{invitation['invitation_id']}")).status_code == 204
     assert (await client.get(address)).json()["invitations"] == []
+
+
+async def test_a_code_is_asked_for_and_shown_until_it_is_put_away(
+    client: httpx.AsyncClient, node: FakeNode
+) -> None:
+    space = (await client.post("/api/v1/spaces", json={"name": "Home"})).json()
+    address = f"/api/v1/spaces/{space['space_id']}/invitations"
+    made = (await client.post(address, json={"role": "editor", "code": True})).json()
+    assert (made["code"], made["code_state"]) == (CODE, "waiting")
+    assert made["code_expires_ms"] == node.now_ms + 600_000
+    assert (made["safety_words"], made["guest_name"], made["code_problem"]) == (None, None, None)
+    space_id, op_id = SpaceId.parse(space["space_id"]), OpId.parse(made["invitation_id"])
+    view = node.invitation(space_id, op_id)
+    assert view.code is not None
+    words = ("wine", "gospel", "waste", "moment")
+    code = replace(view.code, state=CodeState.USED, safety_words=words, guest_name="Bob")
+    node.set_invitation(space_id, replace(view, code=code, ticket=None, is_revoked=True))
+    shown = (await client.get(f"{address}/{made['invitation_id']}")).json()
+    assert (shown["code_state"], shown["guest_name"]) == ("used", "Bob")
+    assert shown["safety_words"] == list(words)
+    assert (shown["ticket"], shown["link"], shown["qr_svg"]) == (None, None, None)
+    assert (await client.get(address)).json()["invitations"] == [shown]
+
+
+async def test_a_code_to_join_by_may_come_with_its_relay(client: httpx.AsyncClient, node: FakeNode) -> None:
+    body = {"ticket": CODE, "relay": "wss://relay.example"}
+    join = (await client.post("/api/v1/join", json=body)).json()
+    assert node.asked_relay == "wss://relay.example"
+    words = ("wine", "gospel", "waste", "moment")
+    node.joins[join["join_id"]] = replace(
+        node.joins[join["join_id"]], space_id=None, safety_words=words, inviter_name="Ann"
+    )
+    shown = (await client.get(f"/api/v1/join/{join['join_id']}")).json()
+    assert (shown["space_id"], shown["inviter_name"]) == (None, "Ann")
+    assert shown["safety_words"] == list(words)
 
 
 async def test_a_join_is_begun_followed_and_cancelled(client: httpx.AsyncClient) -> None:

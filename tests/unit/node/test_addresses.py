@@ -2,7 +2,7 @@
 
 import pytest
 
-from sheaf.node.node import dialable
+from sheaf.node.network import dialable
 
 LOCAL = ("192.168.1.4", "fd00::2")
 
