@@ -7,6 +7,7 @@ import { startConnection } from "./hooks/connection";
 import { createSessions } from "./hooks/sessions";
 import { Workspace } from "./pages/Workspace";
 import { createDaemonLink } from "./stores/daemon-link";
+import { createDelivery } from "./stores/delivery";
 import { createJoining } from "./stores/joining";
 import { createLibrary } from "./stores/library";
 import { createNavigation } from "./stores/navigation";
@@ -18,6 +19,7 @@ import "./styles/tokens.css";
 import "./styles/base.css";
 import "./styles/layout.css";
 import "./styles/components.css";
+import "./styles/delivery.css";
 import "./styles/page.css";
 
 const api = createApi();
@@ -27,6 +29,7 @@ const app: App = {
   preferences,
   library: createLibrary(api, browserCache),
   people: createPeople(api),
+  delivery: createDelivery(api),
   joining: createJoining(api),
   navigation: createNavigation(),
   overlays: createOverlays(),

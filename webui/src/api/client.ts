@@ -1,4 +1,5 @@
 /** The daemon's HTTP API (INTERFACES, HTTP). Knows addresses and problems; nothing of stores or screens. */
+import type { Delivery } from "../model/delivery";
 import type { DocumentId, SpaceId } from "../model/identifiers";
 import type { Document, Invitation, Join, Member, Peer, Space, Status } from "../model/library";
 import { ApiError, type SheafApi } from "../model/ports";
@@ -67,6 +68,7 @@ export function createApi(base = "/api/v1"): SheafApi {
     spaces: async () => (await read<{ spaces: Space[] }>("/spaces")).spaces,
     createSpace: (name) => read<Space>("/spaces", { method: "POST", body: { name } }),
     renameSpace: (id, name) => read<Space>(space(id), { method: "PATCH", body: { name } }),
+    setRelays: (id, relay_urls) => read<Space>(space(id), { method: "PATCH", body: { relay_urls } }),
     leaveSpace: async (id) => void (await call(space(id), { method: "DELETE" })),
     documents: async (id) => (await read<{ documents: Document[] }>(`${space(id)}/documents`)).documents,
     document: (id) => read<Document>(document(id)),
@@ -77,11 +79,14 @@ export function createApi(base = "/api/v1"): SheafApi {
     createInvitation: (id, body) => read<Invitation>(`${space(id)}/invitations`, { method: "POST", body }),
     revokeInvitation: async (id, invitationId) =>
       void (await call(`${space(id)}/invitations/${encodeURIComponent(invitationId)}`, { method: "DELETE" })),
-    join: (ticket) => read<Join>("/join", { method: "POST", body: { ticket } }),
+    join: (ticket, relay) =>
+      read<Join>("/join", { method: "POST", body: relay === undefined ? { ticket } : { ticket, relay } }),
     joinProgress: (joinId) => read<Join>(`/join/${encodeURIComponent(joinId)}`),
     cancelJoin: async (joinId) =>
       void (await call(`/join/${encodeURIComponent(joinId)}`, { method: "DELETE" })),
     members: async (id) => (await read<{ members: Member[] }>(`${space(id)}/members`)).members,
+    delivery: (id) => read<Delivery>(`${document(id)}/delivery`),
+    seen: async (id) => void (await call(`${document(id)}/seen`, { method: "POST" })),
     peers: async () => (await read<{ peers: Peer[] }>("/peers")).peers,
   };
 }

@@ -2,8 +2,8 @@
  * The daemon's event stream (server-sent events). Events only say that something changed; whoever listens
  * fetches again, and fetches everything when the stream opens.
  */
-import { parseSpaceId } from "../model/identifiers";
-import type { DaemonEvent, Join } from "../model/library";
+import { parseDocumentId, parseSpaceId, type SpaceId } from "../model/identifiers";
+import type { DaemonEvent, Join, RelayTrouble } from "../model/library";
 
 export interface EventStreamListener {
   onOpen(): void;
@@ -21,6 +21,10 @@ const names = [
   "join_changed",
   "storage_changed",
   "profile_changed",
+  "delivery_changed",
+  "relays_changed",
+  "relay_warning",
+  "resync",
 ] as const satisfies readonly DaemonEvent["type"][];
 
 type Fields = Record<string, unknown>;
@@ -34,6 +38,12 @@ function parseFields(data: string): Fields {
   }
 }
 
+const troubles: readonly string[] = ["rolled_back", "lost", "full"] satisfies RelayTrouble[];
+const isTrouble = (value: unknown): value is RelayTrouble =>
+  typeof value === "string" && troubles.includes(value);
+const textOf = (value: unknown): string | null => (typeof value === "string" ? value : null);
+const spaceOf = (fields: Fields): SpaceId | null => parseSpaceId(textOf(fields.space_id) ?? "");
+
 /** One event, or null when it is not one we know. */
 export function parseEvent(type: DaemonEvent["type"], data: string): DaemonEvent | null {
   const fields = parseFields(data);
@@ -41,19 +51,32 @@ export function parseEvent(type: DaemonEvent["type"], data: string): DaemonEvent
     case "documents_changed":
     case "members_changed":
     case "invitations_changed": {
-      const space_id = typeof fields.space_id === "string" ? parseSpaceId(fields.space_id) : null;
+      const space_id = spaceOf(fields);
       return space_id ? { type, space_id } : null;
+    }
+    case "delivery_changed": {
+      const space_id = spaceOf(fields);
+      return space_id
+        ? { type, space_id, document_id: parseDocumentId(textOf(fields.document_id) ?? "") }
+        : null;
+    }
+    case "relay_warning": {
+      const [space_id, url] = [spaceOf(fields), textOf(fields.url)];
+      if (!space_id || url === null || !isTrouble(fields.kind)) return null;
+      return { type, url, space_id, kind: fields.kind, detail: textOf(fields.detail) };
     }
     case "spaces_changed":
     case "peers_changed":
     case "profile_changed":
+    case "relays_changed":
+    case "resync":
       return { type };
     case "join_changed":
       return typeof fields.join_id === "string" ? { type, join: fields as unknown as Join } : null;
     case "storage_changed": {
       const state = fields.state;
       if (state !== "ok" && state !== "read_only" && state !== "failed") return null;
-      return { type, storage: { state, detail: typeof fields.detail === "string" ? fields.detail : null } };
+      return { type, storage: { state, detail: textOf(fields.detail) } };
     }
   }
 }

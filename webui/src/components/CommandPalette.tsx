@@ -7,6 +7,7 @@ import {
   Moon,
   PanelLeft,
   Plus,
+  Server,
   Ticket,
   Trash2,
   User,
@@ -60,6 +61,9 @@ function commandsOf(app: App, actions: ReturnType<typeof useActions>, spaceId: S
           overlays.open({ kind: "share", spaceId }),
         ),
         command("members", "Members", <Users size={16} />, () => overlays.open({ kind: "members", spaceId })),
+        command("relays", "Relays of this space", <Server size={16} />, () =>
+          overlays.open({ kind: "relays", spaceId }),
+        ),
         command("trash", "Trash", <Trash2 size={16} />, () => overlays.open({ kind: "trash", spaceId })),
       ]
     : [];

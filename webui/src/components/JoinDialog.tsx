@@ -1,14 +1,16 @@
-/** Joining a space: paste, watch, arrive. */
+/** Joining a space: paste or type, compare, watch, arrive. One field takes a ticket, a link or a spoken code. */
 import { CircleCheck } from "lucide-react";
 import { type FormEvent, useEffect, useState } from "react";
 import { useActions } from "../hooks/actions";
 import { useApp } from "../hooks/app";
 import { useStore } from "../hooks/store";
 import type { Join, JoinState } from "../model/library";
-import { findTicket } from "../model/ticket";
+import { readRelayUrl } from "../model/relays";
+import { readInvitation } from "../model/ticket";
 import { bytes } from "../model/time";
 import { Button, Field, Spinner } from "./controls";
 import { Dialog } from "./Dialog";
+import { SafetyWords } from "./SpokenInvitation";
 
 const steps: readonly { state: JoinState; label: string }[] = [
   { state: "searching", label: "Looking for the other laptop" },
@@ -22,6 +24,7 @@ export function JoinDialog({ ticket = "", onClose }: { ticket?: string; onClose:
   const actions = useActions();
   const state = useStore(joining);
   const [text, setText] = useState(ticket);
+  const [relay, setRelay] = useState("");
   const [complaint, setComplaint] = useState<string | null>(null);
   const arrived = state.kind === "running" && state.join.state === "done" ? state.join.space_id : null;
 
@@ -29,13 +32,20 @@ export function JoinDialog({ ticket = "", onClose }: { ticket?: string; onClose:
     if (arrived) void library.refresh().catch(() => undefined);
   }, [arrived, library]);
 
+  const invited = readInvitation(text);
+  const isCode = invited.kind === "code";
+  const knownRelays = useStore(library).status?.relays ?? [];
+  const canMeet = knownRelays.some((one) => one.state === "connected");
+  const isAskedFor = state.kind === "refused" && /relay/i.test(state.message);
+  const needsRelay = isCode && (!canMeet || isAskedFor || relay !== "");
+
   const submit = (event: FormEvent) => {
     event.preventDefault();
-    const found = findTicket(text);
-    setComplaint(
-      found ? null : "There is no invitation in this. It is a long word that starts with “sheaf1”.",
-    );
-    if (found) void joining.start(found);
+    if (invited.kind === "nothing") return setComplaint(invited.complaint);
+    if (invited.kind === "ticket" || relay.trim() === "") return void joining.start(invited.text);
+    const read = readRelayUrl(relay, []);
+    if (!read.ok) return setComplaint(read.complaint);
+    void joining.start(invited.text, read.url);
   };
   const leave = () => {
     if (arrived) joining.reset();
@@ -51,6 +61,13 @@ export function JoinDialog({ ticket = "", onClose }: { ticket?: string; onClose:
     return (
       <Dialog title="Join a space" onClose={arrived ? leave : background}>
         <JoinProgress join={state.join} />
+        {state.join.safety_words ? (
+          <SafetyWords
+            words={state.join.safety_words}
+            lead="Compare these words with the person who invited you, out loud:"
+            warning="If they are not the same, somebody stands between you: leave the space again and tell them."
+          />
+        ) : null}
         <div className="dialog-footer">
           {arrived ? (
             <Button
@@ -87,23 +104,27 @@ export function JoinDialog({ ticket = "", onClose }: { ticket?: string; onClose:
     <Dialog title="Join a space" onClose={leave}>
       <form onSubmit={submit}>
         <p className="lead">
-          Paste the invitation you were sent. The laptop it came from has to be on and within reach.
+          Paste the invitation you were sent, or type the code that somebody reads to you. The laptop it comes
+          from has to be on and within reach.
         </p>
-        <Field label="Invitation">
+        <Field label="Invitation or code">
           {(id) => (
             <textarea
               id={id}
               data-testid="join-input"
-              className="ticket-text"
-              rows={4}
+              data-kind={invited.kind}
+              className={`ticket-text ${isCode ? "ticket-spoken" : ""}`}
+              rows={isCode ? 1 : 4}
               value={text}
               spellCheck={false}
               autoComplete="off"
-              placeholder="sheaf1…"
+              autoCapitalize="none"
+              placeholder="sheaf1… or 7-crossover-clockwork"
               aria-invalid={failure !== null}
               onChange={(event) => {
                 setText(event.target.value);
                 setComplaint(null);
+                if (state.kind === "refused") joining.reset();
               }}
               onKeyDown={(event) => {
                 if (event.key === "Enter" && !event.shiftKey) {
@@ -114,8 +135,30 @@ export function JoinDialog({ ticket = "", onClose }: { ticket?: string; onClose:
             />
           )}
         </Field>
+        {needsRelay ? (
+          <Field
+            label="Relay (if they told you one)"
+            hint="A code is a place to meet at a relay. Yours has to be the same as theirs."
+          >
+            {(id) => (
+              <input
+                id={id}
+                data-testid="join-relay"
+                value={relay}
+                placeholder="relay.example.org"
+                spellCheck={false}
+                autoComplete="off"
+                autoCapitalize="none"
+                onChange={(event) => {
+                  setRelay(event.target.value);
+                  setComplaint(null);
+                }}
+              />
+            )}
+          </Field>
+        ) : null}
         {failure ? (
-          <p className="form-problem" role="alert">
+          <p className="form-problem" role="alert" data-testid="join-problem">
             {failure}
           </p>
         ) : null}

@@ -1,31 +1,14 @@
 /** Who is connected, and how. */
-import { Wifi, WifiOff } from "lucide-react";
+import { Server, Wifi, WifiOff } from "lucide-react";
 import { useApp } from "../hooks/app";
 import { useStore } from "../hooks/store";
-import type { Peer } from "../model/library";
-import { bytes, relativeTime } from "../model/time";
+import { relayName } from "../model/delivery";
+import type { Peer, Status } from "../model/library";
+import { connectionWords } from "../model/paths";
+import { relayWords } from "../model/relays";
+import { bytes } from "../model/time";
 import { Avatar } from "./Avatar";
 import { Popover } from "./Popover";
-
-const paths = { webrtc: "directly", tunnel: "through a tunnel", relay: "through a relay" } as const;
-
-function connectionWords(peer: Peer, now: number): string {
-  switch (peer.state) {
-    case "connecting":
-      return "Connecting…";
-    case "offline":
-      return peer.last_seen_at ? `Away, last here ${relativeTime(peer.last_seen_at, now)}` : "Away";
-    case "live":
-    case "syncing": {
-      const how = peer.path ? `Connected ${paths[peer.path]}` : "Connected";
-      const rtt =
-        peer.rtt_ms === null
-          ? ""
-          : ` · ${peer.rtt_ms < 10 ? peer.rtt_ms.toFixed(1) : Math.round(peer.rtt_ms)} ms`;
-      return how + rtt;
-    }
-  }
-}
 
 function progressWords(peer: Peer): string | null {
   const behind = peer.spaces.reduce((sum, space) => sum + space.behind, 0);
@@ -88,6 +71,7 @@ export function PeersPanel() {
                 <span className="muted" title={peer.description ?? undefined}>
                   {connectionWords(peer, now)}
                 </span>
+                {peer.path_reason ? <span className="muted">{peer.path_reason}</span> : null}
                 {progressWords(peer) ? <span className="muted">{progressWords(peer)}</span> : null}
               </span>
               <span className={`dot dot-${peer.state}`} aria-hidden="true" />
@@ -95,14 +79,39 @@ export function PeersPanel() {
           ))}
         </ul>
       )}
-      {status && link === "online" ? (
-        <dl className="lan-facts">
-          <dt>This laptop</dt>
-          <dd>{status.lan.addresses[0] ?? status.lan.listening ?? "no network"}</dd>
-          <dt>Looking around</dt>
-          <dd>{status.lan.mdns === "on" ? "on the local network" : status.lan.mdns}</dd>
-        </dl>
-      ) : null}
+      {status && link === "online" ? <NetworkFacts status={status} /> : null}
     </Popover>
+  );
+}
+
+function NetworkFacts({ status }: { status: Status }) {
+  const relays = status.relays ?? [];
+  return (
+    <>
+      <dl className="lan-facts">
+        <dt>This laptop</dt>
+        <dd>{status.lan.addresses[0] ?? status.lan.listening ?? "no network"}</dd>
+        <dt>Looking around</dt>
+        <dd>{status.lan.mdns === "on" ? "on the local network" : status.lan.mdns}</dd>
+        {relays.length === 0 ? (
+          <>
+            <dt>Relay</dt>
+            <dd>none: laptops meet on one network</dd>
+          </>
+        ) : null}
+      </dl>
+      <ul className="relay-lines" aria-label="Relays">
+        {relays.map((relay) => (
+          <li key={relay.url} data-testid="relay-state" data-state={relay.state}>
+            <span className={`delivery-mark relay-${relay.state}`} aria-hidden="true">
+              <Server size={15} />
+            </span>
+            <span>
+              <span className="relay-name">{relayName(relay.url)}</span> {relayWords(relay)}
+            </span>
+          </li>
+        ))}
+      </ul>
+    </>
   );
 }

@@ -4,6 +4,8 @@ import { useDismiss } from "../hooks/dismiss";
 
 interface PopoverProps {
   label: string;
+  /** The panel's own name, where the button's is a sentence about the state. */
+  panelLabel?: string;
   button: ReactNode;
   buttonClass?: string;
   testId?: string;
@@ -11,7 +13,15 @@ interface PopoverProps {
   children: ReactNode;
 }
 
-export function Popover({ label, button, buttonClass = "", testId, data, children }: PopoverProps) {
+export function Popover({
+  label,
+  panelLabel = label,
+  button,
+  buttonClass = "",
+  testId,
+  data,
+  children,
+}: PopoverProps) {
   const [open, setOpen] = useState(false);
   const area = useRef<HTMLDivElement | null>(null);
   const trigger = useRef<HTMLButtonElement | null>(null);
@@ -35,7 +45,7 @@ export function Popover({ label, button, buttonClass = "", testId, data, childre
         {button}
       </button>
       {open ? (
-        <div className="popover-panel" role="dialog" aria-label={label}>
+        <div className="popover-panel" role="dialog" aria-label={panelLabel}>
           {children}
         </div>
       ) : null}

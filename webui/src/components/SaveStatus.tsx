@@ -1,80 +1,93 @@
-/** Where the words are, in words; who has them, one click deeper. */
-import { Check, CloudOff, Eye, LoaderCircle, TriangleAlert } from "lucide-react";
+/** Where the words are, in few words; who has them, one click deeper. */
+import {
+  BookOpen,
+  Check,
+  CheckCheck,
+  CircleHelp,
+  CloudOff,
+  Eye,
+  LoaderCircle,
+  Mailbox,
+  TriangleAlert,
+} from "lucide-react";
+import type { ReactNode } from "react";
 import { useApp } from "../hooks/app";
+import { useDelivery } from "../hooks/delivery";
 import { useStore } from "../hooks/store";
+import { type DeliveryKnowledge, deliveryWords, type Headline } from "../model/delivery";
 import type { SpaceId } from "../model/identifiers";
-import { holders, listNames, type SaveState, savingWords } from "../model/saving";
+import { type SaveState, savingWords } from "../model/saving";
+import type { DocumentSession } from "../sync/session";
+import { DeliveryPanel } from "./DeliveryPanel";
 import { Popover } from "./Popover";
 
-const icons: Readonly<Record<SaveState, React.ReactNode>> = {
-  saved: <Check size={15} />,
+const icons: Readonly<Record<Exclude<SaveState, "saved">, ReactNode>> = {
   saving: <LoaderCircle size={15} className="turning" />,
   unsaved: <TriangleAlert size={15} />,
   offline: <CloudOff size={15} />,
-  readonly: <Eye size={15} />,
+  readonly: <BookOpen size={15} />,
 };
 
-const laptopLine: Readonly<Record<SaveState, string>> = {
-  saved: "Every change is written to this laptop's disk.",
-  saving: "Your last words are on their way to this laptop's disk.",
-  unsaved:
-    "Your last words are kept in this browser. They move to the laptop's disk as soon as Sheaf runs again.",
-  offline: "Sheaf is not running. All you wrote is on this laptop; go on writing, this browser keeps it.",
-  readonly: "You were invited as a reader. What others write arrives here.",
+const headlineIcons: Readonly<Record<Headline, ReactNode>> = {
+  saved_here: <Check size={15} />,
+  asking: <Check size={15} />,
+  on_relay: <Mailbox size={15} />,
+  delivered: <CheckCheck size={15} />,
+  seen: <Eye size={15} />,
+  unknown: <CircleHelp size={15} />,
 };
 
-export function SaveStatus({ state, spaceId }: { state: SaveState; spaceId: SpaceId }) {
-  const { people, library } = useApp();
-  const { peers } = useStore(people);
-  const { status } = useStore(library);
-  const who = holders(peers, spaceId, status?.user_id ?? null);
-  const words = savingWords(state, who);
+interface SaveStatusProps {
+  state: SaveState;
+  session: DocumentSession;
+  spaceId: SpaceId;
+}
+
+export function SaveStatus({ state, session, spaceId }: SaveStatusProps) {
+  const { library } = useApp();
+  const self = useStore(library).status?.user_id ?? null;
+  const knowledge = useDelivery(session);
+  const bar = barOf(state, knowledge, self);
   return (
     <Popover
-      label={words.long}
+      label={`${bar.long}${bar.warning ? ", with a warning" : ""}. Where it is and who has it`}
+      panelLabel="Where it is"
       testId="save-state"
-      data={{ "data-state": state }}
-      buttonClass={`save-state save-${state}`}
+      data={{ "data-state": state, "data-delivery": bar.headline, "data-warning": String(bar.warning) }}
+      buttonClass={`save-state save-${state} ${bar.warning ? "save-warning" : ""}`}
       button={
         <>
           <span className="save-icon" aria-hidden="true">
-            {icons[state]}
+            {bar.warning ? <TriangleAlert size={15} /> : bar.icon}
           </span>
-          <span className="save-long">{words.long}</span>
-          <span className="save-short">{words.short}</span>
+          <span className="save-long">{bar.long}</span>
+          <span className="save-short">{bar.short}</span>
         </>
       }
     >
-      <h3>Where it is</h3>
-      <ul className="fact-list">
-        <li>
-          <strong>This laptop</strong>
-          <span>{laptopLine[state]}</span>
-        </li>
-        {who.have.length > 0 ? (
-          <li>
-            <strong>{listNames(who.have)}</strong>
-            <span>
-              {who.have.length === 1 ? "has" : "have"} everything this laptop has written in the space.
-            </span>
-          </li>
-        ) : null}
-        {who.receiving.length > 0 ? (
-          <li>
-            <strong>{listNames(who.receiving)}</strong>
-            <span>{who.receiving.length === 1 ? "is" : "are"} connected and catching up.</span>
-          </li>
-        ) : null}
-        {who.waiting.length > 0 ? (
-          <li>
-            <strong>{listNames(who.waiting)}</strong>
-            <span>will get it the next time your laptops meet.</span>
-          </li>
-        ) : null}
-      </ul>
-      {peers.length === 0 ? (
-        <p className="hint">Nobody else is in this space yet, or nobody was seen since Sheaf started.</p>
-      ) : null}
+      <DeliveryPanel state={state} knowledge={knowledge} spaceId={spaceId} documentId={session.documentId} />
     </Popover>
   );
+}
+
+interface Bar {
+  headline: Headline;
+  icon: ReactNode;
+  long: string;
+  short: string;
+  warning: boolean;
+}
+
+function barOf(
+  state: SaveState,
+  knowledge: DeliveryKnowledge,
+  self: Parameters<typeof deliveryWords>[1],
+): Bar {
+  const words = deliveryWords(knowledge, self);
+  if (state === "saved") {
+    return { ...words, icon: headlineIcons[words.headline], long: words.short };
+  }
+  // Not all of it is on the disk, or nobody can be asked: no claim about the others.
+  const headline = state === "readonly" ? words.headline : "unknown";
+  return { ...savingWords(state), icon: icons[state], headline, warning: words.warning };
 }

@@ -10,9 +10,11 @@ import {
   Pencil,
   Plus,
   Search,
+  Server,
   Sun,
   Ticket,
   Trash2,
+  TriangleAlert,
   UserPlus,
   Users,
 } from "lucide-react";
@@ -20,6 +22,7 @@ import { useActions } from "../hooks/actions";
 import { useApp } from "../hooks/app";
 import { useCurrentSpaceId, useSpace, useTree } from "../hooks/library";
 import { useStore } from "../hooks/store";
+import { spaceWarning } from "../model/delivery";
 import type { Space } from "../model/library";
 import type { Theme } from "../stores/preferences";
 import { Avatar } from "./Avatar";
@@ -96,6 +99,20 @@ function SpaceList({ current }: { current: string | null }) {
 }
 
 function SpaceNote({ space }: { space: Space }) {
+  const warning = spaceWarning(space.delivery);
+  if (warning) {
+    return (
+      <span
+        className="space-warning"
+        role="img"
+        aria-label={warning}
+        title={warning}
+        data-testid="space-warning"
+      >
+        <TriangleAlert size={14} aria-hidden="true" />
+      </span>
+    );
+  }
   if (space.state === "joining") return <span className="tag">joining</span>;
   if (space.role === "reader") return <span className="tag">reading</span>;
   return null;
@@ -113,6 +130,7 @@ function SpacePages() {
   const menu: (MenuItem | "separator")[] = [
     { label: "Share…", icon: <UserPlus size={15} />, run: () => overlays.open({ kind: "share", spaceId }) },
     { label: "Members", icon: <Users size={15} />, run: () => overlays.open({ kind: "members", spaceId }) },
+    { label: "Relays", icon: <Server size={15} />, run: () => overlays.open({ kind: "relays", spaceId }) },
     { label: "Trash", icon: <Trash2 size={15} />, run: () => overlays.open({ kind: "trash", spaceId }) },
     "separator",
     {

@@ -11,7 +11,7 @@ import { type Role, titleOf } from "../model/library";
 import { relativeTime } from "../model/time";
 import { trashed } from "../model/tree";
 import { Avatar } from "./Avatar";
-import { Button, Field } from "./controls";
+import { Button, Field, Switch } from "./controls";
 import { Dialog } from "./Dialog";
 import { showKeys } from "./keys";
 
@@ -211,11 +211,16 @@ export function ProfileDialog({ onClose }: { onClose: () => void }) {
   const { status } = useStore(library);
   const [userName, setUserName] = useState(status?.user_name ?? "");
   const [deviceName, setDeviceName] = useState(status?.device_name ?? "");
+  const [shareSeen, setShareSeen] = useState(status?.share_seen ?? true);
   const [problem, setProblem] = useState<string | null>(null);
   const save = async (event: FormEvent) => {
     event.preventDefault();
     try {
-      await api.updateProfile({ user_name: userName.trim(), device_name: deviceName.trim() });
+      await api.updateProfile({
+        user_name: userName.trim(),
+        device_name: deviceName.trim(),
+        share_seen: shareSeen,
+      });
       await library.refreshStatus();
       onClose();
     } catch (error) {
@@ -250,6 +255,13 @@ export function ProfileDialog({ onClose }: { onClose: () => void }) {
             />
           )}
         </Field>
+        <Switch
+          label="Tell others when I have seen their changes"
+          hint="They see “Seen” next to your name. That your laptop has a change, they see in any case."
+          checked={shareSeen}
+          onChange={setShareSeen}
+          testId="share-seen"
+        />
         {problem ? (
           <p className="form-problem" role="alert">
             {problem}

@@ -118,7 +118,7 @@ function SessionStatus({ session }: { session: DocumentSession }) {
       {connecting ? (
         <span className="save-state save-waiting">Opening…</span>
       ) : (
-        <SaveStatus state={save} spaceId={document.space_id} />
+        <SaveStatus state={save} session={session} spaceId={document.space_id} />
       )}
     </>
   );

@@ -72,6 +72,39 @@ export function Choice<T extends string>({ label, value, options, onChange }: Ch
   );
 }
 
+interface SwitchProps {
+  label: string;
+  hint?: ReactNode;
+  checked: boolean;
+  onChange: (checked: boolean) => void;
+  testId?: string;
+}
+
+/** Yes or no, with the reason to choose below it. */
+export function Switch({ label, hint, checked, onChange, testId }: SwitchProps) {
+  const id = useId();
+  return (
+    <div className="switch">
+      <input
+        id={id}
+        type="checkbox"
+        checked={checked}
+        aria-describedby={hint ? `${id}-hint` : undefined}
+        data-testid={testId}
+        onChange={(event) => onChange(event.target.checked)}
+      />
+      <div>
+        <label htmlFor={id}>{label}</label>
+        {hint ? (
+          <p className="hint" id={`${id}-hint`}>
+            {hint}
+          </p>
+        ) : null}
+      </div>
+    </div>
+  );
+}
+
 export function Spinner({ label }: { label: string }) {
   return (
     <span className="spinner" role="status">

@@ -3,6 +3,7 @@ import { createContext, useContext } from "react";
 import type { SheafApi } from "../model/ports";
 import type { Store } from "../model/store";
 import type { DaemonLink } from "../stores/daemon-link";
+import type { DeliveryStore } from "../stores/delivery";
 import type { JoiningStore } from "../stores/joining";
 import type { LibraryStore } from "../stores/library";
 import type { Navigation } from "../stores/navigation";
@@ -15,6 +16,7 @@ export interface App {
   api: SheafApi;
   library: LibraryStore;
   people: PeopleStore;
+  delivery: DeliveryStore;
   joining: JoiningStore;
   preferences: PreferencesStore;
   navigation: Navigation;

@@ -5,11 +5,19 @@
 import { openEvents } from "../api/events";
 import type { DaemonEvent } from "../model/library";
 import { ApiError } from "../model/ports";
+import { relayTrouble } from "../model/relays";
 import { launchToken } from "../model/routes";
 import { retryDelayMs } from "../sync/backoff";
 import type { App } from "./app";
 
 const stream_patience_ms = 1_000;
+
+/** These are not questions to ask again but answers: none of them may stand for another. */
+const carriesItsNews: ReadonlySet<DaemonEvent["type"]> = new Set([
+  "join_changed",
+  "storage_changed",
+  "relay_warning",
+]);
 
 /** The token leaves the address bar before anything else happens, whatever becomes of it. */
 async function signInFromAddress(app: App): Promise<void> {
@@ -43,7 +51,18 @@ async function react(app: App, event: DaemonEvent): Promise<void> {
       app.library.setStorage(event.storage);
       break;
     case "profile_changed":
+    case "relays_changed":
       await app.library.refreshStatus();
+      break;
+    case "delivery_changed":
+      await app.library.refreshSpaces();
+      break;
+    case "relay_warning":
+      app.overlays.notify(relayTrouble(event), { tone: "problem" });
+      app.delivery.refreshAll();
+      await app.library.refreshSpaces();
+      break;
+    case "resync":
       break;
   }
 }
@@ -57,6 +76,7 @@ export function startConnection(app: App): void {
     closeEvents?.();
     closeEvents = null;
     app.people.lost();
+    app.delivery.lost();
     if (error instanceof ApiError && error.failure.kind === "signed_out") {
       app.daemon.set("signed_out");
       return;
@@ -70,7 +90,9 @@ export function startConnection(app: App): void {
   /** One fetch of a kind at a time; what changes meanwhile asks for one more, not for one each. */
   const running = new Map<string, boolean>();
   async function coalesced(event: DaemonEvent): Promise<void> {
-    if (event.type === "join_changed" || event.type === "storage_changed") return react(app, event);
+    if (event.type === "delivery_changed") app.delivery.changed(event.document_id);
+    if (carriesItsNews.has(event.type)) return react(app, event);
+    if (event.type === "resync") return fetchEverything();
     const key = "space_id" in event ? event.type + event.space_id : event.type;
     if (running.has(key)) {
       running.set(key, true);
@@ -88,6 +110,7 @@ export function startConnection(app: App): void {
     attempt = 0;
     app.daemon.set("online");
     app.sessions.nudge();
+    app.delivery.refreshAll();
   }
 
   /** The stream opens first and everything is fetched after: nothing that changes in between is missed. */

@@ -2,7 +2,9 @@
  * What the daemon tells about spaces, documents and people. Field names are the wire's own (snake_case): one
  * word per idea, from the core to the screen.
  */
+import type { SpaceDelivery } from "./delivery";
 import type { DeviceId, DocumentId, SpaceId, UserId } from "./identifiers";
+import type { RelayStatus } from "./relays";
 
 export type Role = "owner" | "editor" | "reader";
 export type DocumentType = "page" | "text";
@@ -14,6 +16,9 @@ export interface Space {
   member_count: number;
   document_count: number;
   state: "ready" | "joining";
+  /** Where the space's devices meet when they share no network; without tokens. */
+  relay_urls: string[];
+  delivery: SpaceDelivery | null;
 }
 
 export interface Document {
@@ -45,6 +50,8 @@ export interface Peer {
   path: "webrtc" | "tunnel" | "relay" | null;
   /** The path for somebody who wants to know: addresses and kinds of candidates. */
   description: string | null;
+  /** Why this path and no better one, for somebody who wants to know. */
+  path_reason: string | null;
   rtt_ms: number | null;
   spaces: PeerSpace[];
   last_seen_at: string | null;
@@ -67,6 +74,9 @@ export interface Status {
   port: number;
   lan: { listening: string | null; mdns: string; addresses: string[] };
   storage: StorageState;
+  relays: RelayStatus[];
+  /** Others are told when this person has seen their changes. */
+  share_seen: boolean;
   spaces: Space[];
   peers: Peer[];
 }
@@ -86,6 +96,9 @@ export interface Member {
   devices: MemberDevice[];
 }
 
+/** PROTOCOL §8: a spoken code has one try and ten minutes. */
+export type CodeState = "waiting" | "confirmed" | "used" | "burned" | "expired" | "failed";
+
 export interface Invitation {
   invitation_id: string;
   /** Present only for invitations that this device issued. */
@@ -95,6 +108,11 @@ export interface Invitation {
   role: Role;
   expires_at: string | null;
   uses_left: number;
+  /** Only for an invitation that is read out loud, on the device that made it. */
+  code: string | null;
+  code_state: CodeState | null;
+  code_expires_ms: number | null;
+  safety_words: string[] | null;
 }
 
 export type JoinState = "searching" | "connecting" | "joining" | "catching_up" | "done" | "failed";
@@ -107,6 +125,8 @@ export interface Join {
   done_bytes: number;
   total_bytes: number;
   error: { title: string; detail: string } | null;
+  /** After a spoken code: both sides see the same four words, unless somebody stands between them. */
+  safety_words: string[] | null;
 }
 
 /** What came over the event stream (HTTP: `GET /events`). */
@@ -118,7 +138,14 @@ export type DaemonEvent =
   | { type: "peers_changed" }
   | { type: "join_changed"; join: Join }
   | { type: "storage_changed"; storage: Pick<StorageState, "state" | "detail"> }
-  | { type: "profile_changed" };
+  | { type: "profile_changed" }
+  | { type: "delivery_changed"; space_id: SpaceId; document_id: DocumentId | null }
+  | { type: "relays_changed" }
+  | { type: "relay_warning"; url: string; space_id: SpaceId; kind: RelayTrouble; detail: string | null }
+  /** So much changed that the daemon stopped counting: fetch everything. */
+  | { type: "resync" };
+
+export type RelayTrouble = "rolled_back" | "lost" | "full";
 
 export const untitled = "Untitled";
 

@@ -2,6 +2,7 @@
  * The ports that stores are built on. `api/client` implements them; tests pass plain objects. Keeping them here
  * lets `stores` and `api` stay strangers.
  */
+import type { Delivery } from "./delivery";
 import type { DocumentId, SpaceId } from "./identifiers";
 import type { Document, DocumentType, Invitation, Join, Member, Peer, Role, Space, Status } from "./library";
 
@@ -37,14 +38,25 @@ export interface DocumentPatch {
   trashed?: boolean;
 }
 
+export interface ProfilePatch {
+  user_name?: string;
+  device_name?: string;
+  share_seen?: boolean;
+}
+
+export type InvitationRequest =
+  | { role: Role; expires_in_s?: number; max_uses?: number }
+  | { role: Role; code: true };
+
 export interface SheafApi {
   signIn(token: string): Promise<void>;
   signOut(): Promise<void>;
   status(): Promise<Status>;
-  updateProfile(profile: { user_name?: string; device_name?: string }): Promise<void>;
+  updateProfile(profile: ProfilePatch): Promise<void>;
   spaces(): Promise<Space[]>;
   createSpace(name: string): Promise<Space>;
   renameSpace(spaceId: SpaceId, name: string): Promise<Space>;
+  setRelays(spaceId: SpaceId, urls: readonly string[]): Promise<Space>;
   leaveSpace(spaceId: SpaceId): Promise<void>;
   documents(spaceId: SpaceId): Promise<Document[]>;
   document(documentId: DocumentId): Promise<Document>;
@@ -54,14 +66,15 @@ export interface SheafApi {
   ): Promise<Document>;
   updateDocument(documentId: DocumentId, patch: DocumentPatch): Promise<Document>;
   invitations(spaceId: SpaceId): Promise<Invitation[]>;
-  createInvitation(
-    spaceId: SpaceId,
-    invitation: { role: Role; expires_in_s?: number; max_uses?: number },
-  ): Promise<Invitation>;
+  createInvitation(spaceId: SpaceId, invitation: InvitationRequest): Promise<Invitation>;
   revokeInvitation(spaceId: SpaceId, invitationId: string): Promise<void>;
-  join(ticket: string): Promise<Join>;
+  /** `ticket` is a ticket or a spoken code; `relay` is where the code's other half waits, when none is known. */
+  join(ticket: string, relay?: string): Promise<Join>;
   joinProgress(joinId: string): Promise<Join>;
   cancelJoin(joinId: string): Promise<void>;
   members(spaceId: SpaceId): Promise<Member[]>;
   peers(): Promise<Peer[]>;
+  delivery(documentId: DocumentId): Promise<Delivery>;
+  /** Tells the daemon that a person has everything received so far before their eyes. */
+  seen(documentId: DocumentId): Promise<void>;
 }

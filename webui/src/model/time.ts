@@ -19,6 +19,11 @@ export function relativeTime(iso: string, now: number): string {
   return "just now";
 }
 
+/** The same for a moment in milliseconds since 1970. */
+export function relativeMoment(at_ms: number, now: number): string {
+  return relativeTime(new Date(at_ms).toISOString(), now);
+}
+
 export function bytes(count: number): string {
   if (count < 1_000) return `${count} bytes`;
   if (count < 1_000_000) return `${(count / 1_000).toFixed(0)} kB`;

@@ -4,6 +4,7 @@ import { useEffect, useRef } from "react";
 import { CommandPalette } from "../components/CommandPalette";
 import { JoinDialog } from "../components/JoinDialog";
 import { Notices } from "../components/Notices";
+import { RelaysDialog } from "../components/RelaysDialog";
 import { ShareDialog } from "../components/ShareDialog";
 import { Sidebar } from "../components/Sidebar";
 import {
@@ -17,6 +18,7 @@ import {
 } from "../components/SpaceDialogs";
 import { TopBar } from "../components/TopBar";
 import { useApp } from "../hooks/app";
+import { useSeen } from "../hooks/delivery";
 import { useAnnounce, useSignedOutCheck } from "../hooks/document";
 import { useOptionalSession } from "../hooks/sessions";
 import { useStore } from "../hooks/store";
@@ -36,6 +38,7 @@ export function Workspace() {
   const session = useOptionalSession(app.sessions, documentId);
   const main = useRef<HTMLElement | null>(null);
   useSignedOutCheck(session);
+  useSeen(session, status?.share_seen ?? false);
   useAnnounce(session, status?.user_id ?? null, status?.user_name ?? null);
 
   useEffect(() => {
@@ -149,6 +152,8 @@ function Dialogs() {
       return <LeaveSpaceDialog spaceId={overlay.spaceId} onClose={onClose} />;
     case "members":
       return <MembersDialog spaceId={overlay.spaceId} onClose={onClose} />;
+    case "relays":
+      return <RelaysDialog spaceId={overlay.spaceId} onClose={onClose} />;
     case "trash":
       return <TrashDialog spaceId={overlay.spaceId} onClose={onClose} />;
     case "profile":

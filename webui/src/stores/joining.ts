@@ -1,4 +1,4 @@
-/** Joining a space, from ticket to first catch-up. */
+/** Joining a space, from ticket or spoken code to first catch-up. */
 import type { Join } from "../model/library";
 import { ApiError, describeFailure, type SheafApi } from "../model/ports";
 import { createStore, type ReadableStore } from "../model/store";
@@ -10,7 +10,7 @@ export type Joining =
   | { kind: "refused"; message: string };
 
 export interface JoiningStore extends ReadableStore<Joining> {
-  start(ticket: string): Promise<void>;
+  start(ticket: string, relay?: string): Promise<void>;
   /** An event about a join; ours or another window's. */
   heard(join: Join): void;
   cancel(): void;
@@ -43,10 +43,10 @@ export function createJoining(api: SheafApi): JoiningStore {
   return {
     get: store.get,
     subscribe: store.subscribe,
-    async start(ticket) {
+    async start(ticket, relay) {
       store.set({ kind: "asking" });
       try {
-        show(await api.join(ticket));
+        show(await api.join(ticket, relay));
       } catch (error) {
         store.set({
           kind: "refused",

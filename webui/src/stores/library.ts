@@ -28,6 +28,7 @@ export interface LibraryStore extends ReadableStore<Library> {
   lookUp(documentId: DocumentId): Promise<Document>;
   createSpace(name: string): Promise<Space>;
   renameSpace(spaceId: SpaceId, name: string): Promise<void>;
+  setRelays(spaceId: SpaceId, urls: readonly string[]): Promise<void>;
   leaveSpace(spaceId: SpaceId): Promise<void>;
   createDocument(
     spaceId: SpaceId,
@@ -46,7 +47,16 @@ const cache_pause_ms = 250;
 function fromCache(cache: Cache): Library {
   const saved = cache.read(cache_key);
   const empty: Library = { status: null, spaces: null, documents: {}, unsentTitles: {} };
-  return typeof saved === "object" && saved !== null ? { ...empty, ...saved } : empty;
+  if (typeof saved !== "object" || saved === null) return empty;
+  const known = { ...empty, ...saved };
+  // Written by an earlier version, or an hour ago: what is only true for a moment is not shown from a cache.
+  return {
+    ...known,
+    status: known.status && { ...known.status, relays: [], share_seen: known.status.share_seen ?? true },
+    spaces:
+      known.spaces?.map((space) => ({ ...space, relay_urls: space.relay_urls ?? [], delivery: null })) ??
+      null,
+  };
 }
 
 export function createLibrary(api: SheafApi, cache: Cache): LibraryStore {
@@ -132,6 +142,12 @@ export function createLibrary(api: SheafApi, cache: Cache): LibraryStore {
     }));
   }
 
+  const putSpace = (space: Space) =>
+    commit((current) => ({
+      ...current,
+      spaces: (current.spaces ?? []).map((other) => (other.space_id === space.space_id ? space : other)),
+    }));
+
   async function refreshSpaces(): Promise<void> {
     setSpaces(await api.spaces());
   }
@@ -194,13 +210,8 @@ export function createLibrary(api: SheafApi, cache: Cache): LibraryStore {
       }));
       return space;
     },
-    async renameSpace(spaceId, name) {
-      const space = await api.renameSpace(spaceId, name);
-      commit((current) => ({
-        ...current,
-        spaces: (current.spaces ?? []).map((other) => (other.space_id === spaceId ? space : other)),
-      }));
-    },
+    renameSpace: async (spaceId, name) => putSpace(await api.renameSpace(spaceId, name)),
+    setRelays: async (spaceId, urls) => putSpace(await api.setRelays(spaceId, urls)),
     async leaveSpace(spaceId) {
       await api.leaveSpace(spaceId);
       setSpaces((store.get().spaces ?? []).filter((space) => space.space_id !== spaceId));

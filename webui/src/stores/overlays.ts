@@ -11,6 +11,7 @@ export type Overlay =
   | { kind: "rename_space"; spaceId: SpaceId }
   | { kind: "leave_space"; spaceId: SpaceId }
   | { kind: "members"; spaceId: SpaceId }
+  | { kind: "relays"; spaceId: SpaceId }
   | { kind: "trash"; spaceId: SpaceId }
   | { kind: "profile" }
   | { kind: "shortcuts" };

@@ -12,6 +12,7 @@ function join(fields: Partial<Join>): Join {
     done_bytes: 0,
     total_bytes: 0,
     error: null,
+    safety_words: null,
     ...fields,
   };
 }
@@ -56,6 +57,17 @@ describe("joining", () => {
     const store = createJoining(pretendApi({ join: () => refused("That is not an invitation") }));
     await store.start("x");
     expect(store.get()).toEqual({ kind: "refused", message: "That is not an invitation" });
+  });
+
+  it("passes the relay on that a person named for a code, and none otherwise", async () => {
+    const ask = vi.fn(async () => join({ state: "done" }));
+    const store = createJoining(pretendApi({ join: ask }));
+    await store.start("7-crossover-clockwork", "wss://relay.example.org");
+    await store.start("sheaf1x");
+    expect(ask.mock.calls).toEqual([
+      ["7-crossover-clockwork", "wss://relay.example.org"],
+      ["sheaf1x", undefined],
+    ]);
   });
 
   it("tells the daemon when it is cancelled", async () => {

@@ -11,6 +11,8 @@ const space: Space = {
   member_count: 1,
   document_count: 2,
   state: "ready",
+  relay_urls: [],
+  delivery: null,
 };
 
 function document(id: string, fields: Partial<Document> = {}): Document {
@@ -96,6 +98,14 @@ describe("the library", () => {
     const { cache } = await library({});
     await vi.advanceTimersByTimeAsync(1_000);
     expect(createLibrary(pretendApi({}), cache).find("d_b")?.title).toBe("b");
+  });
+
+  it("shows no warning from yesterday, and reads what an earlier version wrote", () => {
+    const cache = memoryCache();
+    const { relay_urls: _newer, ...older } = space;
+    const delivery = { state: "delivered", waiting_people: 0, incomplete_missing: 3, relay_warning: null };
+    cache.write("library", { spaces: [{ ...older, delivery }] });
+    expect(createLibrary(pretendApi({}), cache).get().spaces).toEqual([space]);
   });
 
   it("survives a cache that holds nonsense", () => {
