@@ -2,8 +2,10 @@
  * A pretend daemon for working on the web editor: the HTTP API and sync socket in memory, with invented people.
  * A development tool only. It keeps nothing, checks nobody, and encrypts nothing.
  *
- *   node dev/mock_daemon.mjs [--port 7411] [--empty] [--slow-ack MS]
+ *   node dev/mock_daemon.mjs [--port 7411] [--dist FOLDER] [--empty] [--slow-ack MS] [--scene NAME]
  *
+ * Scenes: quiet (nobody reached yet), relay, some, delivered, seen, trouble (a gap and a full relay), alone, norelay,
+ * unknown. A spoken code ends in what the environment's SPOKEN says: used (the rule), burned, failed; or waits for ever.
  * It serves `dist/` (run `npm run build` first), or stands behind `npm run dev`. Any `#token=NAME` signs in as NAME.
  */
 import { randomBytes } from "node:crypto";
@@ -12,6 +14,7 @@ import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { codeRoutes, deliveryRoutes, joinByCode, relayStates, spaceDelivery } from "./mock_delivery.mjs";
 import {
   addDocument,
   addSpace,
@@ -35,15 +38,18 @@ const { values: options } = parseArgs({
     port: { type: "string", default: "7411" },
     empty: { type: "boolean", default: false },
     "slow-ack": { type: "string", default: "0" },
+    scene: { type: "string", default: "some" },
+    dist: { type: "string", default: fileURLToPath(new URL("../dist/", import.meta.url)) },
   },
 });
 const port = Number(options.port);
-const dist = fileURLToPath(new URL("../dist/", import.meta.url));
+const { dist, scene } = options;
 const csp =
   "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; connect-src 'self' ws: wss:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'";
 
 const view = (space) => ({
   ...space,
+  delivery: spaceDelivery(space, scene),
   member_count: 4,
   document_count: [...documents.values()].filter((d) => d.space_id === space.space_id && !d.trashed).length,
 });
@@ -58,25 +64,28 @@ function peers() {
       ...ann,
       state: "live",
       path: "webrtc",
-      description: "host to host, 192.168.1.4 to 192.168.1.9",
+      description: "192.168.1.4:50211 ⇄ 192.168.1.9:40022 (udp, host)",
+      path_reason: null,
       rtt_ms: 3.4,
       spaces: at(0),
       last_seen_at: now(),
     },
     {
       ...bo,
-      state: "offline",
-      path: null,
-      description: null,
-      rtt_ms: null,
+      state: "live",
+      path: "relay",
+      description: "wss://relay.example.org (tcp, tls inside)",
+      path_reason: "UDP does not get through between these networks.",
+      rtt_ms: 48,
       spaces: at(12),
-      last_seen_at: new Date(Date.now() - 7.2e6).toISOString(),
+      last_seen_at: now(),
     },
     {
       ...chidi,
       state: "offline",
       path: null,
       description: null,
+      path_reason: null,
       rtt_ms: null,
       spaces: at(40),
       last_seen_at: new Date(Date.now() - 2.6e8).toISOString(),
@@ -122,6 +131,7 @@ function startJoin(ticket) {
     done_bytes: 0,
     total_bytes: 0,
     error: null,
+    safety_words: null,
   };
   joins.set(join.join_id, join);
   const steps = ticket.includes("bad")
@@ -170,6 +180,7 @@ const routes = [
         // Signed in under one of the invented names, a second window plays that person's cursor.
         ...people.find((person) => person.user_name.startsWith(token)),
         lan: { listening: "0.0.0.0:51234", mdns: "on", addresses: ["192.168.1.4:51234"] },
+        relays: relayStates(scene),
         storage: { state: "ok", detail: null, unsent_edits: 0 },
         spaces: [...spaces.values()].map(view),
         peers: peers(),
@@ -181,7 +192,11 @@ const routes = [
     (_, body) => {
       Object.assign(self, body);
       emit("profile_changed");
-      return ok({ user_name: self.user_name, device_name: self.device_name });
+      return ok({
+        user_name: self.user_name,
+        device_name: self.device_name,
+        share_seen: self.share_seen,
+      });
     },
   ],
   ["GET", /^\/spaces$/, () => ok({ spaces: [...spaces.values()].map(view) })],
@@ -198,7 +213,7 @@ const routes = [
     "PATCH",
     /^\/spaces\/([^/]+)$/,
     ([space_id], body) => {
-      Object.assign(spaces.get(space_id), { name: body.name });
+      Object.assign(spaces.get(space_id), body);
       emit("spaces_changed");
       return ok(view(spaces.get(space_id)));
     },
@@ -266,6 +281,8 @@ const routes = [
     /^\/spaces\/([^/]+)\/invitations$/,
     ([space_id]) => ok({ invitations: invitations.get(space_id) ?? [] }),
   ],
+  ...codeRoutes({ ok, problem, scene }),
+  ...deliveryRoutes({ ok, problem, scene }),
   [
     "POST",
     /^\/spaces\/([^/]+)\/invitations$/,
@@ -279,6 +296,10 @@ const routes = [
         role: body.role,
         expires_at: new Date(Date.now() + (body.expires_in_s ?? 604800) * 1000).toISOString(),
         uses_left: body.max_uses ?? 1,
+        code: null,
+        code_state: null,
+        code_expires_ms: null,
+        safety_words: null,
       };
       invitations.set(space_id, [...(invitations.get(space_id) ?? []), invitation]);
       emit("invitations_changed", { space_id });
@@ -303,7 +324,7 @@ const routes = [
     (_, body) =>
       body.ticket?.startsWith("sheaf1")
         ? ok(startJoin(body.ticket), 202)
-        : problem(422, "That is not an invitation", "An invitation starts with “sheaf1”."),
+        : joinByCode(body, startJoin, { ok, problem, scene }),
   ],
   [
     "GET",
@@ -402,8 +423,8 @@ const server = createServer(async (request, response) => {
   const body = request.method === "GET" ? null : await readBody(request).catch(() => null);
   for (const [method, pattern, handle] of routes) {
     const match = method === request.method && pattern.exec(path);
-    if (!match) continue;
-    const answer = handle(match.slice(1), body ?? {}, sessions.get(cookieOf(request)));
+    const answer = match && handle(match.slice(1), body ?? {}, sessions.get(cookieOf(request)));
+    if (!answer) continue;
     response.writeHead(answer.status, {
       "content-type": answer.problem ? "application/problem+json" : "application/json",
       "cache-control": "no-store",

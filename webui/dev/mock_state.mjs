@@ -6,7 +6,13 @@ import { room } from "./mock_sync.mjs";
 export const id = (prefix) => `${prefix}_${randomBytes(10).toString("hex")}`;
 export const now = () => new Date().toISOString();
 
-export const self = { user_id: id("u"), device_id: id("v"), user_name: "Robin", device_name: "laptop" };
+export const self = {
+  user_id: id("u"),
+  device_id: id("v"),
+  user_name: "Robin",
+  device_name: "laptop",
+  share_seen: true,
+};
 export const sessions = new Map();
 export const spaces = new Map();
 export const documents = new Map();
@@ -21,7 +27,7 @@ export function emit(type, data = {}) {
 // ---- invented content ------------------------------------------------------------------------------------------
 
 export function addSpace(name, role = "owner", space_id = id("s")) {
-  const space = { space_id, name, role, state: "ready" };
+  const space = { space_id, name, role, state: "ready", relay_urls: [] };
   spaces.set(space.space_id, space);
   return space;
 }
@@ -59,13 +65,14 @@ function block(text, attrs = {}) {
 }
 
 export const people = [
-  { user_id: id("u"), device_id: id("v"), user_name: "Ann", device_name: "thinkpad" },
+  { user_id: id("u"), device_id: id("v"), user_name: "Ann", device_name: "thinkpad", more: "old desktop" },
   { user_id: id("u"), device_id: id("v"), user_name: "Bo Lindqvist", device_name: "mini" },
   { user_id: id("u"), device_id: id("v"), user_name: "Chidi", device_name: "desk" },
 ];
 
 export function seed() {
   const trip = addSpace("Island trip");
+  trip.relay_urls = ["wss://relay.example.org"];
   addSpace("Reading group", "editor");
   const plan = addDocument(trip.space_id, "The week on Vlieland", { document_id: "d_welcome" });
   addDocument(trip.space_id, "Packing list", { parent_id: plan.document_id });
