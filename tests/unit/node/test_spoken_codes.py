@@ -3,116 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 
 import pytest
 
-from sheaf.clock import SystemClock
 from sheaf.core.base.errors import TransportFailure, UsageError
-from sheaf.core.base.ids import OpId, SpaceId, UserId
-from sheaf.core.protocol.spoken_code import CodeInviter, Party
+from sheaf.core.base.ids import UserId
+from sheaf.core.protocol.spoken_code import Party
 from sheaf.core.space.roles import Role
 from sheaf.core.wire.relay_words import RefusalCode, RelayRefused
-from sheaf.node import code_joins, spoken_codes
-from sheaf.node.node import Node
+from sheaf.node import spoken_codes
 from sheaf.node.spoken_codes import CODE_S, CODES_MAX, GRACE_S, KEPT_S, load_words
-from sheaf.node.views import CodeState, CodeView, InvitationView, JoinState, JoinView
-from sheaf.ports.relay import Nameplate, Relay
-from tests.support.memory_network import MemoryLan
-from tests.support.memory_relay import MemoryRelayPool, RelayBox
-from tests.support.nodes import machine, running, seeded_entropy, until
-
-URL = "wss://relay.example"
-OVER = (JoinState.DONE, JoinState.FAILED)
-
-
-class SettableClock(SystemClock):
-    """A clock that a test sets forward."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.ahead_s = 0.0
-
-    def now(self) -> float:
-        return super().now() + self.ahead_s
-
-    def wall_ms(self) -> int:
-        return super().wall_ms() + round(self.ahead_s * 1000)
-
-
-class Town:
-    """Two nodes that can meet, and a relay."""
-
-    def __init__(
-        self, box: RelayBox, nodes: list[Node], clock: SettableClock, relays: MemoryRelayPool
-    ) -> None:
-        self.box = box
-        self.nodes = nodes
-        self.clock = clock
-        self.relays = relays
-        """Of somebody without a node."""
-
-    @property
-    def relay(self) -> Relay:
-        return self.relays.relays()[0]
-
-
-@asynccontextmanager
-async def town(*names: str, urls: tuple[str, ...] = (URL,)) -> AsyncIterator[Town]:
-    lan, box, clock = MemoryLan(), RelayBox(URL), SettableClock()
-    machines = [machine(lan, name) for name in names]
-    for each in machines:
-        each.clock = clock
-        each.relays = pool_of(box, *urls)
-    async with running(*machines) as nodes:
-        yield Town(box, nodes, clock, pool_of(box, URL))
-
-
-def pool_of(box: RelayBox, *urls: str) -> MemoryRelayPool:
-    pool = MemoryRelayPool(box)
-    pool.set_urls(urls)
-    return pool
-
-
-async def invite(node: Node) -> tuple[SpaceId, OpId, CodeView]:
-    spaces = node.spaces()
-    space_id = spaces[0].space_id if spaces else (await node.create_space("Home")).space_id
-    view = await node.create_invitation(
-        space_id, role=Role.EDITOR, expires_in_s=None, max_uses=1, by_code=True
-    )
-    assert view.code is not None
-    assert view.code.state is CodeState.WAITING
-    assert view.ticket is None
-    return space_id, view.op_id, view.code
-
-
-def code_of(node: Node, space_id: SpaceId, op_id: OpId) -> CodeView:
-    code = node.invitation(space_id, op_id).code
-    assert code is not None
-    return code
-
-
-async def join_by(node: Node, text: str) -> JoinView:
-    """Join, and wait for the end."""
-    begun = await node.join(text)
-    await until(lambda: node.join_status(begun.join_id).state in OVER)
-    return node.join_status(begun.join_id)
-
-
-async def until_state(node: Node, space_id: SpaceId, op_id: OpId, state: CodeState) -> CodeView:
-    await until(lambda: code_of(node, space_id, op_id).state is state)
-    return code_of(node, space_id, op_id)
-
-
-def is_withdrawn(view: InvitationView) -> bool:
-    return view.is_revoked and view.ticket is None
-
-
-def misheard(code: CodeView) -> str:
-    number, first, second = code.text.split("-")
-    return f"{number}-{first}-{'able' if second != 'able' else 'zoo'}"
-
+from sheaf.node.views import CodeState, CodeView, JoinState
+from tests.support.code_town import (
+    CodeTown,
+    code_of,
+    invite,
+    is_withdrawn,
+    join_by,
+    misheard,
+    town,
+    until_state,
+)
+from tests.support.nodes import seeded_entropy, until
 
 # --------------------------------------------------------------------------- it works
 
@@ -303,7 +215,7 @@ async def test_who_got_the_ticket_and_never_came_leaves_an_expired_code() -> Non
         assert code_of(ann, space, op).state is CodeState.EXPIRED
 
 
-async def meet_and_vanish(here: Town, code: CodeView) -> None:
+async def meet_and_vanish(here: CodeTown, code: CodeView) -> None:
     from sheaf.core.protocol.spoken_code import CodeJoiner
 
     words = await load_words()
@@ -372,125 +284,12 @@ async def test_a_code_that_is_over_is_put_away_without_a_second_withdrawal() -> 
         assert len(list(ann._library.host(space).space.control.topological())) == ops
 
 
-async def test_a_cancelled_join_lets_the_number_go() -> None:
-    async with town("bob") as here:
-        (bob,) = here.nodes
-        plate = await here.relay.allocate_nameplate()
-        begun = await bob.join(f"{plate.number}-orbit-velvet")
-        await until(lambda: len(here.box.plates[plate.number]) == 2)
-        await bob.cancel_join(begun.join_id)
-        with pytest.raises(RelayRefused):
-            await plate.hear()
-        assert bob.join_status(begun.join_id).state is JoinState.FAILED
-
-
 async def test_a_daemon_that_stops_gives_its_numbers_back() -> None:
     async with town("ann") as here:
         (ann,) = here.nodes
         await invite(ann)
         await ann.close()
         assert not here.box.plates
-
-
-# --------------------------------------------------------------------------- bad inviters
-
-
-async def test_an_inviter_that_says_nothing_is_not_waited_for_for_ever(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(code_joins, "OFFER_S", 0.05)
-    async with town("bob") as here:
-        (bob,) = here.nodes
-        plate = await here.relay.allocate_nameplate()
-        failed = await join_by(bob, f"{plate.number}-orbit-velvet")
-        assert failed.error is not None
-        assert failed.error[0] == "The inviting side does not answer"
-
-
-@pytest.mark.parametrize("junk", [b"", b"\xff" * 40, b"x" * 4096])
-async def test_junk_instead_of_an_offer_is_not_trusted(junk: bytes) -> None:
-    async with town("bob") as here:
-        (bob,) = here.nodes
-        plate = await here.relay.allocate_nameplate()
-        await plate.say(junk)
-        failed = await join_by(bob, f"{plate.number}-orbit-velvet")
-        assert failed.error is not None
-        assert failed.error[0] == "The answer to this code cannot be trusted"
-
-
-async def test_an_inviter_who_leaves_is_said_to_have_left() -> None:
-    async with town("bob") as here:
-        (bob,) = here.nodes
-        plate = await here.relay.allocate_nameplate()
-        begun = await bob.join(f"{plate.number}-orbit-velvet")
-        await until(lambda: len(here.box.plates[plate.number]) == 2)
-        await plate.release()
-        await until(lambda: bob.join_status(begun.join_id).state is JoinState.FAILED)
-        error = bob.join_status(begun.join_id).error
-        assert error is not None
-        assert error[0] == "The inviting side left"
-
-
-async def answer_with(plate: Nameplate, ticket: Callable[[], str], user_id: UserId) -> None:
-    """An inviter who knows its own code and gives out whatever it likes."""
-    words = await load_words()
-    inviter = CodeInviter(
-        code=words.read(f"{plate.number}-orbit-velvet"),
-        me=Party(user_id, "Mallory"),
-        words=words,
-        entropy=seeded_entropy("mallory"),
-    )
-    await plate.say(inviter.offer())
-    inviter.met(await plate.hear())
-    await plate.say(inviter.grant(ticket()))
-
-
-@pytest.mark.parametrize("is_ticket", [True, False])
-async def test_a_ticket_of_somebody_else_or_none_at_all_is_refused(is_ticket: bool) -> None:
-    async with town("ann", "bob") as here:
-        ann, bob = here.nodes
-        space = (await ann.create_space("Home")).space_id
-        made = await ann.create_invitation(space, role=Role.EDITOR, expires_in_s=None, max_uses=1)
-        assert made.ticket is not None
-        ticket = made.ticket if is_ticket else "no ticket"
-        plate = await here.relay.allocate_nameplate()
-        begun = await bob.join(f"{plate.number}-orbit-velvet")
-        await answer_with(plate, lambda: ticket, UserId(b"m" * 32))
-        await until(lambda: bob.join_status(begun.join_id).state in OVER)
-        error = bob.join_status(begun.join_id).error
-        assert error is not None
-        assert error[0] == "The answer to this code cannot be trusted"
-
-
-# --------------------------------------------------------------------------- without a relay
-
-
-async def test_without_a_relay_both_sides_are_told_what_to_do() -> None:
-    async with town("ann", urls=()) as here:
-        (ann,) = here.nodes
-        with pytest.raises(UsageError, match="--relay wss://"):
-            await invite(ann)
-        with pytest.raises(UsageError, match="sheaf join CODE --relay wss://"):
-            await ann.join("7-orbit-velvet")
-        assert ann.invitations(ann.spaces()[0].space_id) == []
-
-
-async def test_a_word_that_is_none_is_said_at_once_and_burns_nothing() -> None:
-    async with town("ann", "bob") as here:
-        ann, bob = here.nodes
-        space, op, code = await invite(ann)
-        with pytest.raises(UsageError, match="the code is still good"):
-            await bob.join(code.text + "zzz")
-        assert code_of(ann, space, op).state is CodeState.WAITING
-
-
-async def test_a_relay_named_with_a_ticket_or_named_badly_is_a_mistake() -> None:
-    async with town("bob") as here:
-        (bob,) = here.nodes
-        with pytest.raises(UsageError, match="only a code"):
-            await bob.join("sheaf1abc", URL)
-        with pytest.raises(UsageError, match="looks like wss://"):
-            await bob.join("7-orbit-velvet", "relay.example")
 
 
 async def test_codes_are_not_in_what_is_logged(capsys: pytest.CaptureFixture[str]) -> None:
