@@ -39,6 +39,8 @@ RTO_MIN_S: Final = 0.2
 """RFC 9260 advises 1 s for delayed acknowledgements; aiortc acknowledges every packet at
 once. A keystroke lost as the last packet would otherwise wait a second (decision 0015)."""
 RTO_INITIAL_S: Final = 0.5
+WINDOW_KEPT: Final = 0.75
+"""What is left of the congestion window after a loss; RFC 9260 says half. See `_behave_like_two`."""
 _FRAGMENTS_UNSUSPICIOUS: Final = MESSAGE_BYTES_MAX // USERDATA_MAX_LENGTH
 
 
@@ -114,8 +116,28 @@ class GuardedSctp(RTCSctpTransport):
         self._watch_reassembly()
 
     async def _receive_sack_chunk(self, chunk: SackChunk) -> None:
+        window, was_recovering = self._cwnd, self._fast_recovery_exit is not None
         await super()._receive_sack_chunk(chunk)
+        self._behave_like_two(window, was_recovering)
         self._receiver.acknowledged()
+
+    def _behave_like_two(self, window: int, was_recovering: bool) -> None:
+        """React to loss and its absence as two connections together would.
+
+        A single one by the book gets 1.2 chunks per round trip and root of the loss rate: 0.29 MB/s
+        with 50 ms and 1 %, which is below what FAULTS N1 asks for. This association carries what
+        other programs spread over several connections, so it may do as two: a loss takes a quarter of
+        the window instead of half, and the window grows by two chunks in a round trip instead of one.
+
+        Args:
+            window: the congestion window before this acknowledgement, bytes.
+            was_recovering: whether a loss was being repaired already.
+        """
+        is_recovering = self._fast_recovery_exit is not None
+        if is_recovering and not was_recovering:
+            self._cwnd = self._ssthresh = max(int(window * WINDOW_KEPT), self._cwnd)
+        elif self._cwnd > window and window > self._ssthresh:
+            self._cwnd += USERDATA_MAX_LENGTH
 
     async def _data_channel_receive(self, stream_id: int, pp_id: int, data: bytes) -> None:
         if self._is_violated:
@@ -200,6 +222,8 @@ def check_shape() -> None:
             "_advertised_rwnd",
             "_rto",
             "_srtt",
+            "_cwnd",
+            "_fast_recovery_exit",
         )
         if name not in source_names
     ]

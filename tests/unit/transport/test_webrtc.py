@@ -210,6 +210,36 @@ async def test_early_data_of_the_peer_itself_is_kept_within_bounds(sides: tuple[
     await offer.close()
 
 
+async def test_n1_one_lost_packet_costs_a_quarter_of_the_speed_and_no_data(
+    sides: tuple[WebRtc, WebRtc], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from aiortc.rtcsctptransport import Chunk, DataChunk
+
+    here, _, _, two = await joined(sides)
+    sctp, count, windows = here._sctp, 0, []
+    carry, acknowledged = sctp._send_chunk, here.acknowledged
+
+    async def lose_one(chunk: Chunk) -> None:
+        nonlocal count
+        count += isinstance(chunk, DataChunk)
+        if count != 200 or not isinstance(chunk, DataChunk):
+            await carry(chunk)
+
+    def watch() -> None:
+        windows.append((sctp._cwnd, sctp._fast_recovery_exit is not None))
+        acknowledged()
+
+    monkeypatch.setattr(sctp, "_send_chunk", lose_one)
+    monkeypatch.setattr(here, "acknowledged", watch)
+    frames = [os.urandom(16_000) for _ in range(40)]
+    for frame in frames:
+        here.send(frame)
+    await two.until(lambda: len(two.frames) == len(frames))
+    assert two.frames == frames
+    lost = next(number for number, (_, is_recovering) in enumerate(windows) if is_recovering)
+    assert windows[lost][0] == int(windows[lost - 1][0] * 0.75)
+
+
 # ------------------------------------------------------------------ members gone bad
 
 
