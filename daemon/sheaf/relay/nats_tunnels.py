@@ -1,0 +1,78 @@
+"""Which node the two sides of a tunnel meet at (PROTOCOL §7: tunnels never cross NATS).
+
+A node whose client waits listens for the token's subject and asks there. Whoever waited first is
+found by whoever comes second. When both come at the same moment, each hears the other ask: the one at
+the node with the smaller name stays. Decision 0053.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Final
+
+from nats.aio.msg import Msg
+
+from sheaf.core.base.errors import WireError
+from sheaf.core.wire.relay_words import RelayRefused
+from sheaf.relay.nats_link import NatsLink, refusing
+from sheaf.relay.nats_orders import decode_here, encode_here
+from sheaf.relay.nats_words import tunnel_subject
+
+_ANSWER_S: Final = 1.0
+_AGAIN_S: Final = 0.05
+"""In a cluster of NATS servers what we listen to is known everywhere a moment later: ask twice."""
+
+
+class NatsTunnels:
+    """The tunnels that wait at this node, as the other nodes see them."""
+
+    def __init__(self, *, link: NatsLink, node: str, url: str) -> None:
+        self._link = link
+        self._node = node
+        self._url = url
+        self._is_settled: dict[str, bool] = {}
+        """By subject: whether our client stays here whatever comes, or is still asking."""
+
+    async def hold(self, token: bytes) -> str | None:
+        """See `Fleet.hold_tunnel`. While NATS is away, clients can only meet at the same node."""
+        subject = tunnel_subject(token)
+        self._is_settled[subject] = False
+        with suppress(RelayRefused):
+            await self._link.listen(subject, self._answer)
+            for is_second_time in (False, True):
+                if is_second_time:
+                    await asyncio.sleep(_AGAIN_S)
+                url = await self._ask(subject)
+                if url is not None:
+                    await self.drop(token)
+                    return url
+        if subject in self._is_settled:
+            self._is_settled[subject] = True
+        return None
+
+    async def drop(self, token: bytes) -> None:
+        """See `Fleet.drop_tunnel`."""
+        subject = tunnel_subject(token)
+        if self._is_settled.pop(subject, None) is not None:
+            await self._link.unlisten(subject)
+
+    async def _ask(self, subject: str) -> str | None:
+        answer = await self._link.ask(subject, encode_here(self._node, self._url), _ANSWER_S)
+        if not answer:
+            return None
+        try:
+            return decode_here(answer)[1]
+        except WireError:
+            return None
+
+    async def _answer(self, message: Msg) -> None:
+        """Somebody waits at another node for a token that is waited for here."""
+        try:
+            other, _ = decode_here(message.data)
+        except WireError:
+            return
+        is_settled = self._is_settled.get(message.subject)
+        stays = is_settled is not None and (is_settled or self._node < other)
+        with suppress(RelayRefused), refusing():
+            await message.respond(encode_here(self._node, self._url) if stays else b"")
