@@ -85,6 +85,8 @@ class Link:
                 self.end()
             case fx.SpacePhase() | fx.Progress() | fx.PeerHas() | fx.RttMeasured() | fx.Ephemeral():
                 pass
+            case fx.ReceiptsCame() | fx.ReceiptHeadsCame():
+                raise AssertionError("nobody sends receipts here")
             case fx.JoinRequested() | fx.JoinAccepted() | fx.JoinRefused():
                 raise AssertionError("nobody joins this way here")
             case _:

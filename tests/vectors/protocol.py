@@ -12,10 +12,13 @@ from typing import Any
 
 from sheaf.core.base.ids import DeviceId, DocId, LogId, OpId, SpaceId, UserId
 from sheaf.core.crypto.identity import DeviceCertificate, DeviceKeys, UserKeys
+from sheaf.core.crypto.key_schedule import SpaceKeys
 from sheaf.core.protocol import messages as ms
 from sheaf.core.protocol.handshake import make_hello, space_tag
+from sheaf.core.protocol.mailbox_item import MailboxBatch, seal_item
 from sheaf.core.protocol.message_codec import encode_message
 from sheaf.core.protocol.pairing import InviteKeys, JoinRequest
+from sheaf.core.protocol.receipt import Receipt, Seen, sign_receipt
 from sheaf.core.protocol.rendezvous import device_tag, invite_tag
 from sheaf.core.protocol.signaling import (
     CandidateWire,
@@ -52,6 +55,7 @@ def build() -> Json:
         "ticket": _ticket(),
         "invite_keys": _invite(),
         "signalling": _signalling(),
+        "mailbox": _mailbox(),
         "tags": {
             "mdns_device": device_tag(KEY, NONCE, DEVICE.device_id).hex(),
             "mdns_invite": invite_tag(KEY, NONCE).hex(),
@@ -120,6 +124,30 @@ def _signalling() -> Json:
     }
 
 
+def _receipt() -> Receipt:
+    return sign_receipt(
+        DEVICE,
+        space_id=SPACE,
+        counter=1_700_000_000_000,
+        is_full=True,
+        made_ms=1_700_000_000_001,
+        heads=(OpId(b"1" * 32),),
+        holds=VERSION,
+        seen={DocId(bytes(16)): Seen(1_700_000_000_000, {LOGS[0]: 2})},
+    )
+
+
+def _mailbox() -> Json:
+    keys = SpaceKeys(b"E" * 32, SPACE)
+    run = Run(LOGS[0], 1, b"genesis", (b"first", b"second"))
+    batch = MailboxBatch(ops=(b"op one",), runs=(run,), receipts=(_receipt().raw,))
+    return {
+        "epoch_secret": (b"E" * 32).hex(),
+        "receipt": _receipt().raw.hex(),
+        "item": seal_item(batch, keys).hex(),
+    }
+
+
 def _messages() -> list[ms.AnyMessage]:
     ops = (OpId(b"1" * 32), OpId(b"2" * 32))
     run = Run(LOGS[0], 1, b"genesis", (b"first", b"second"))
@@ -145,6 +173,8 @@ def _messages() -> list[ms.AnyMessage]:
         ms.Ack(3, VERSION),
         ms.Agree(3, version_digest(VERSION), is_reply=False),
         ms.Eph(3, DocId(bytes(16)), 5, b"cursor"),
+        ms.ReceiptHeads(3, {PEER.device_id: 4, DEVICE.device_id: 9}),
+        ms.Receipts(3, (_receipt().raw,)),
         ms.Join(request.encode()),
         ms.JoinAnswer(SPACE, True, (b"op one",), False, ""),
     ]

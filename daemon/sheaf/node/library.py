@@ -100,6 +100,7 @@ class Library:
         for host in self._hosts.values():
             host.close(CloseCode.STOPPING, "the daemon is stopping")
         for host in self._hosts.values():
+            host.delivery.close()
             try:
                 await host.flush()
             except StorageFailure as failure:
@@ -154,6 +155,7 @@ class Library:
             claims={row.client_id: row.device_id for row in await self._store.claims(space_id)},
             pending=await self._store.pending(space_id),
             touched={row.doc_id: row.updated_ms for row in await self._store.touched(space_id)},
+            receipts=await self._store.receipts(space_id),
             agreed={row.device_id: row.version for row in await self._store.peers(space_id) if row.version},
         )
 
@@ -317,6 +319,7 @@ class Library:
                 "Connect to another member first"
             )
         host.close(CloseCode.GONE, "this device left the space")
+        host.delivery.close()
         await host.flush()
         runner = self._runs.pop(space_id)
         await runner.close()

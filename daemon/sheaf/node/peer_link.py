@@ -214,6 +214,13 @@ class PeerLink:
         if not self.is_closed and self.wants(space_id):
             self.perform(self.session.send_ephemeral(space_id, doc_id, data, self._clock.now()))
 
+    def tell_receipts(
+        self, space_id: SpaceId, counters: Mapping[DeviceId, int] | None, raws: Sequence[bytes]
+    ) -> None:
+        """Receipts for the peer; with `counters`, ask for newer ones."""
+        if not self.is_closed:
+            self.perform(self.session.tell_receipts(space_id, counters, raws))
+
     # ------------------------------------------------------------------ joining
 
     def join(self, space_id: SpaceId, request: JoinRequest) -> None:
@@ -282,6 +289,12 @@ class PeerLink:
                 self._owner.agreed(self, effect.space_id, effect.version)
             case fx.Ephemeral():
                 self._presence(effect)
+            case fx.ReceiptsCame():
+                if (host := self._owner.host(effect.space_id)) is not None:
+                    host.delivery.take(effect.receipts, source=self)
+            case fx.ReceiptHeadsCame():
+                if (host := self._owner.host(effect.space_id)) is not None:
+                    host.delivery.asked(self, effect.counters)
             case fx.RttMeasured():
                 self.rtt_ms = effect.ms
             case fx.Closed():
@@ -304,6 +317,7 @@ class PeerLink:
             host.add_listener(self)
             if effect.phase is Phase.LIVE:
                 self._log_in_step(effect.space_id)
+                host.delivery.greet(self)
                 for doc_id, data in host.documents.local_presence():
                     self.send_presence(effect.space_id, doc_id, data)
         elif host is not None and effect.phase in (Phase.IDLE, Phase.NOT_MEMBER):

@@ -20,8 +20,9 @@ from sheaf.core.crdt.replica import merge_updates
 from sheaf.core.space.log_writer import LogWriter
 from sheaf.core.space.payload import PayloadItem, PayloadKind
 from sheaf.core.space.run import IngestedEnvelope
+from sheaf.node.space_rows import envelope_row, log_rows
 from sheaf.node.unit_of_work import UnitOfWork
-from sheaf.ports import EnvelopeRow, LogRow, PendingRow
+from sheaf.ports import PendingRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,11 @@ class Sealer:
     def waiting_count(self) -> int:
         """Local edits no peer can have yet."""
         return len(self._waiting)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much they are."""
+        return sum(len(waiting.row.update) for waiting in self._waiting)
 
     def add(self, row: PendingRow) -> None:
         """A new local edit; it reaches the disk with the unit being filled."""
@@ -68,23 +74,10 @@ class Sealer:
             rows = [entry.row for entry in group]
             result = self._writer.seal(_items(rows), hlc_ms=rows[-1].hlc_ms, agent=agent)
             sealed.extend(result.envelopes)
-            unit.batch.logs.extend(
-                LogRow(self._space_id, state.log_id, state.genesis, state.next_seq, state.state)
-                for state in result.log_states
-            )
-        unit.batch.envelopes.extend(self._row(envelope) for envelope in sealed)
+            unit.batch.logs.extend(log_rows(self._space_id, result.log_states))
+        unit.batch.envelopes.extend(envelope_row(self._space_id, each) for each in sealed)
         unit.batch.pending_done.extend(entry.row.pending_id for entry in waiting if entry.is_stored)
         return sealed
-
-    def _row(self, envelope: IngestedEnvelope) -> EnvelopeRow:
-        return EnvelopeRow(
-            self._space_id,
-            envelope.log_id,
-            envelope.seq,
-            envelope.env_id,
-            envelope.raw,
-            envelope.documents,
-        )
 
 
 def _items(rows: Sequence[PendingRow]) -> list[PayloadItem]:

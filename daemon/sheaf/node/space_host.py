@@ -13,7 +13,7 @@ Must not know sockets, SQL or HTTP. Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,26 +28,28 @@ from sheaf.core.crypto.identity import DeviceCertificate, DeviceKeys
 from sheaf.core.space.log_writer import LogWriter
 from sheaf.core.space.payload import PayloadKind
 from sheaf.core.space.roles import Role
-from sheaf.core.space.run import IngestedEnvelope, IngestResult, LogState, Run
+from sheaf.core.space.run import IngestedEnvelope, IngestResult, Run
 from sheaf.core.space.space import OpsResult, Space
+from sheaf.node import document_actor
 from sheaf.node.client_claims import ClientClaims
-from sheaf.node.document_actor import Delivery
+from sheaf.node.delivery import Delivery, ReceiptListener
 from sheaf.node.events import EventBus
 from sheaf.node.open_documents import OpenDocuments
 from sheaf.node.sealer import Sealer
+from sheaf.node.space_rows import envelope_row, log_rows, runs_of
 from sheaf.node.space_window import SpaceWindow
 from sheaf.node.unit_of_work import Committer, UnitOfWork
 from sheaf.node.views import CloseCode
 from sheaf.ports import (
     Clock,
-    EnvelopeRow,
     EpochSecretRow,
     InvitationRow,
-    LogRow,
+    MailboxRow,
     OpRow,
     PeerRow,
     PendingRow,
     QuarantineRow,
+    ReceiptRow,
     Store,
     TouchedRow,
     WriteBatch,
@@ -56,9 +58,11 @@ from sheaf.ports import (
 logger = structlog.get_logger("sheaf.space")
 
 
-class SpaceListener(Protocol):
+class SpaceListener(ReceiptListener, Protocol):
     """A live peer connection, as a space sees it."""
 
+    @property
+    def device_id(self) -> DeviceId | None: ...
     def wants(self, space_id: SpaceId) -> bool:
         """Whether the peer takes new envelopes of this space now."""
         ...
@@ -80,6 +84,7 @@ class RestoredSpace:
     touched: dict[DocId, int]
     agreed: dict[DeviceId, bytes]
     """By device, the version vector (`encode_covers`) both sides agreed on last."""
+    receipts: Sequence[ReceiptRow]
 
 
 class SpaceHost:
@@ -125,6 +130,7 @@ class SpaceHost:
             clock=clock,
             entropy=entropy,
         )
+        self.delivery = Delivery(host=self, device=device, clock=clock, rows=restored.receipts)
         self._listeners: list[SpaceListener] = []
         self._fresh: list[IngestedEnvelope] = []
         self._is_sealing_due = False
@@ -183,11 +189,25 @@ class SpaceHost:
         """Local edits no peer can have yet, because nobody was there."""
         return self._sealer.waiting_count
 
+    @property
+    def unsent_bytes(self) -> int:
+        """How much those edits are."""
+        return self._sealer.waiting_bytes
+
+    def unsent_of(self, doc_id: DocId) -> int:
+        """Those of one document."""
+        return len(self._sealer.waiting_of(doc_id))
+
     def add_listener(self, listener: SpaceListener) -> None:
         """A peer takes part in this space from now on; what waits is sealed for it."""
         if listener not in self._listeners:
             self._listeners.append(listener)
         self.seal_now()
+
+    def live_devices(self) -> frozenset[DeviceId]:
+        """Devices that take new envelopes of this space right now."""
+        wanting = (each.device_id for each in self._listeners if each.wants(self.space_id))
+        return frozenset(device_id for device_id in wanting if device_id is not None)
 
     def seal_now(self) -> None:
         """Somebody is about to take part: seal what waits with the unit being filled, whoever listens.
@@ -202,6 +222,7 @@ class SpaceHost:
         """The peer is gone."""
         if listener in self._listeners:
             self._listeners.remove(listener)
+        self.delivery.left(listener)
 
     # ------------------------------------------------------------------ for documents (DocumentHost)
 
@@ -220,6 +241,7 @@ class SpaceHost:
         self.claims.take(summary, self._device.device_id, unit.batch)
         self._sealer.add(PendingRow(self._next_pending_id(), self.space_id, doc_id, update, now_ms, agent))
         self._touch(doc_id, now_ms, unit.batch)
+        self.delivery.on_news()
         if doc_id == INDEX_DOC_ID:
             self.index_changed()
 
@@ -253,9 +275,9 @@ class SpaceHost:
 
     def _take(self, result: IngestResult, batch: WriteBatch) -> None:
         """Everything an ingest came to goes into one unit."""
-        self._add_logs(result.log_states, batch)
-        batch.envelopes.extend(self._row(envelope) for envelope in result.accepted)
-        batch.opened.extend(self._row(envelope) for envelope in result.opened)
+        batch.logs.extend(log_rows(self.space_id, result.log_states))
+        batch.envelopes.extend(envelope_row(self.space_id, each) for each in result.accepted)
+        batch.opened.extend(envelope_row(self.space_id, each) for each in result.opened)
         for envelope in result.released:
             self._deliver(envelope, batch)
         self._fresh.extend(result.accepted)
@@ -291,6 +313,15 @@ class SpaceHost:
         self.space.add_secret(epoch_id, secret)
         self._unit_batch().epoch_secrets.append(EpochSecretRow(self.space_id, epoch_id, secret))
 
+    def put_receipts(self, rows: Sequence[ReceiptRow]) -> None:
+        """Keep what devices said with the next commit. Raises StorageFailure."""
+        if rows:
+            self._unit_batch().receipts.extend(rows)
+
+    def put_mailbox(self, row: MailboxRow) -> None:
+        """Keep how far a mailbox was read, together with what was read. Raises StorageFailure."""
+        self._unit_batch().mailboxes.append(row)
+
     async def reopen(self) -> None:
         """Open envelopes that were stored before their epoch secret, or what they build on, came.
 
@@ -318,6 +349,7 @@ class SpaceHost:
     def _ops_durable(self, *, changed: bool, reopen: bool) -> None:
         if not changed:
             return
+        self.delivery.moved()
         self._on_membership(self.space_id)
         self._events.publish("members_changed", space_id=self.space_id.text)
         self._events.publish("spaces_changed")
@@ -344,23 +376,10 @@ class SpaceHost:
     def _committed(self, fresh: Sequence[IngestedEnvelope]) -> None:
         for envelope in fresh:
             self.durable[envelope.log_id] = max(self.durable.get(envelope.log_id, 1), envelope.seq + 1)
-        runs = self._runs(fresh)
+        runs = runs_of(fresh, self.view.genesis_of)
         for listener in tuple(self._listeners):
             listener.committed(self.space_id, runs)
-
-    def _runs(self, fresh: Sequence[IngestedEnvelope]) -> list[Run]:
-        by_log: dict[LogId, list[IngestedEnvelope]] = {}
-        for envelope in fresh:
-            by_log.setdefault(envelope.log_id, []).append(envelope)
-        return [
-            Run(
-                log_id=log_id,
-                first_seq=envelopes[0].seq,
-                genesis=self.view.genesis_of(log_id) if envelopes[0].seq == 1 else None,
-                envelopes=tuple(envelope.raw for envelope in envelopes),
-            )
-            for log_id, envelopes in by_log.items()
-        ]
+        self.delivery.moved()
 
     def _deliver(self, envelope: IngestedEnvelope, batch: WriteBatch) -> None:
         for item in envelope.items or ():
@@ -374,8 +393,9 @@ class SpaceHost:
                 continue
             self.claims.take(summary, envelope.device_id, batch)
             self._touch(item.doc_id, envelope.hlc_ms, batch)
-            delivery = Delivery(item.data, summary, envelope.log_id, envelope.seq, self._refuser(envelope))
-            self.documents.deliver(item.doc_id, delivery)
+            refuser = self._refuser(envelope)
+            update = document_actor.Delivery(item.data, summary, envelope.log_id, envelope.seq, refuser)
+            self.documents.deliver(item.doc_id, update)
             if item.doc_id == INDEX_DOC_ID:
                 self.index_changed()
 
@@ -387,23 +407,6 @@ class SpaceHost:
             QuarantineRow(self.space_id, envelope.log_id, envelope.seq, envelope.env_id, reason)
         )
         self._events.publish("quarantined", space_id=self.space_id.text, user_id=envelope.user_id.text)
-
-    def _row(self, envelope: IngestedEnvelope) -> EnvelopeRow:
-        return EnvelopeRow(
-            self.space_id,
-            envelope.log_id,
-            envelope.seq,
-            envelope.env_id,
-            envelope.raw,
-            envelope.documents,
-            is_opened=envelope.items is not None,
-        )
-
-    def _add_logs(self, states: Iterable[LogState], batch: WriteBatch) -> None:
-        batch.logs.extend(
-            LogRow(self.space_id, state.log_id, state.genesis, state.next_seq, state.state)
-            for state in states
-        )
 
     def _unit_batch(self) -> WriteBatch:
         return self._committer.unit.batch

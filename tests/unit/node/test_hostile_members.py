@@ -10,6 +10,7 @@ from sheaf.core.base.ids import DocId, SpaceId
 from sheaf.core.protocol.presence import AwarenessEntry, encode_awareness
 from sheaf.core.space.payload import PayloadItem, PayloadKind
 from sheaf.node.node import Node
+from sheaf.node.space_rows import envelope_row, log_rows
 from tests.support.memory_network import MemoryLan
 from tests.support.nodes import Listener, join, machine, new_text, running, text_of, until
 
@@ -19,8 +20,8 @@ def seal_raw(node: Node, space_id: SpaceId, doc_id: DocId, update: bytes) -> Non
     host = node._library.host(space_id)
     unit = host._committer.unit
     result = host._sealer._writer.seal([PayloadItem(doc_id, PayloadKind.UPDATE, update)], hlc_ms=1)
-    host._add_logs(result.log_states, unit.batch)
-    unit.batch.envelopes.extend(host._row(envelope) for envelope in result.envelopes)
+    unit.batch.logs.extend(log_rows(space_id, result.log_states))
+    unit.batch.envelopes.extend(envelope_row(space_id, envelope) for envelope in result.envelopes)
     host._fresh.extend(result.envelopes)
 
 

@@ -15,6 +15,7 @@ from typing import Protocol
 from sheaf.core.base.ids import DeviceId, DocId, LogId, OpId, SpaceId
 from sheaf.core.crypto.identity import DeviceCertificate
 from sheaf.core.protocol.pairing import JoinRequest
+from sheaf.core.protocol.receipt import Receipt
 from sheaf.core.space.run import Run
 
 
@@ -186,6 +187,22 @@ class Ephemeral:
 
 
 @dataclass(frozen=True, slots=True)
+class ReceiptsCame:
+    """Verified receipts, the peer's or others'; whether their devices are members is the shell's to check."""
+
+    space_id: SpaceId
+    receipts: tuple[Receipt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptHeadsCame:
+    """The newest receipts the peer knows, by device: send it what is newer."""
+
+    space_id: SpaceId
+    counters: Mapping[DeviceId, int]
+
+
+@dataclass(frozen=True, slots=True)
 class RttMeasured:
     """One round trip, milliseconds."""
 
@@ -214,6 +231,8 @@ Effect = (
     | PeerHas
     | AgreedVersion
     | Ephemeral
+    | ReceiptsCame
+    | ReceiptHeadsCame
     | RttMeasured
     | Closed
 )

@@ -7,16 +7,19 @@ it may use, or `WireError`. CBOR with integer keys, but for RUN: `handle u16 ‖
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Final, TypeVar
 
 from sheaf.core.base.errors import WireError
-from sheaf.core.base.ids import DocId, LogId, OpId, SpaceId
+from sheaf.core.base.ids import DeviceId, DocId, LogId, OpId, SpaceId
 from sheaf.core.base.limits import AWARENESS_BYTES_MAX, CONTROL_OP_BYTES_MAX, HELLO_BYTES_MAX
 from sheaf.core.protocol.messages import (
     HEADS_MAX,
     JOIN_REQUEST_BYTES_MAX,
     OPS_PER_MESSAGE_MAX,
     REASON_BYTES_MAX,
+    RECEIPT_HEADS_MAX,
+    RECEIPTS_PER_MESSAGE_MAX,
     SPACES_MAX,
     TAG_BYTES,
     Ack,
@@ -38,6 +41,8 @@ from sheaf.core.protocol.messages import (
     Ping,
     Plan,
     Pong,
+    ReceiptHeads,
+    Receipts,
     RunOf,
     RunWant,
     Spaces,
@@ -45,11 +50,12 @@ from sheaf.core.protocol.messages import (
     VersionWant,
 )
 from sheaf.core.protocol.mux import STREAM_MESSAGE_BYTES_MAX, Message
+from sheaf.core.protocol.receipt import RECEIPT_BYTES_MAX
 from sheaf.core.protocol.version_vector import VERSION_DIGEST_BYTES, decode_entries, encode_entries
 from sheaf.core.space.run import Run
 from sheaf.core.wire import cbor
 from sheaf.core.wire.frames import Stream
-from sheaf.core.wire.shape import Fields
+from sheaf.core.wire.shape import Fields, as_bytes, as_uint
 
 # --------------------------------------------------------------------------- encoding
 
@@ -110,6 +116,10 @@ def _body(message: AnyMessage) -> tuple[Kind, dict[int, object]]:
             return Kind.AGREE, {0: handle, 1: digest, 2: is_reply}
         case Eph(handle, doc_id, counter, data):
             return Kind.EPH, {0: handle, 1: bytes(doc_id), 2: counter, 3: data}
+        case ReceiptHeads(handle, counters):
+            return Kind.RECEIPT_HEADS, {0: handle, 1: [[each, counters[each]] for each in sorted(counters)]}
+        case Receipts(handle, receipts):
+            return Kind.RECEIPTS, {0: handle, 1: list(receipts)}
         case Join(request):
             return Kind.JOIN, {0: request}
         case JoinAnswer(space_id, is_accepted, ops, has_more, reason):
@@ -312,6 +322,28 @@ def _eph(payload: bytes) -> Eph:
     )
 
 
+def _receipt_heads(payload: bytes) -> ReceiptHeads:
+    fields = _fields(payload)
+    handle = _handle(fields)
+    pairs = fields.pairs(1, _device_id, as_uint, maximum=RECEIPT_HEADS_MAX)
+    if any(a[0] >= b[0] for a, b in pairwise(pairs)):
+        raise WireError("devices out of order")
+    return _whole(fields, ReceiptHeads(handle, {device: _number(counter) for device, counter in pairs}))
+
+
+def _device_id(value: cbor.Value) -> DeviceId:
+    return DeviceId(as_bytes(value, size=DeviceId.SIZE))
+
+
+def _receipts(payload: bytes) -> Receipts:
+    fields = _fields(payload)
+    handle = _handle(fields)
+    receipts = fields.octets_list(1, maximum=RECEIPTS_PER_MESSAGE_MAX, item_max=RECEIPT_BYTES_MAX)
+    if not receipts:
+        raise WireError("RECEIPTS without receipts")
+    return _whole(fields, Receipts(handle, tuple(receipts)))
+
+
 def _join(payload: bytes) -> Join:
     fields = _fields(payload)
     return _whole(fields, Join(fields.octets(0, maximum=JOIN_REQUEST_BYTES_MAX)))
@@ -356,6 +388,8 @@ _DECODERS: Final[Mapping[int, tuple[frozenset[Stream], Callable[[bytes], AnyMess
     Kind.ACK: (_CONTROL, _ack),
     Kind.AGREE: (_CONTROL, _agree),
     Kind.EPH: (frozenset({Stream.AWARENESS}), _eph),
+    Kind.RECEIPT_HEADS: (_CONTROL, _receipt_heads),
+    Kind.RECEIPTS: (_CONTROL, _receipts),
     Kind.JOIN: (_CONTROL, _join),
     Kind.JOIN_ANSWER: (_CONTROL, _join_answer),
 }

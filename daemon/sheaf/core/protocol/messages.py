@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from sheaf.core.base.ids import DocId, LogId, OpId, SpaceId
-from sheaf.core.base.limits import KIB
+from sheaf.core.base.ids import DeviceId, DocId, LogId, OpId, SpaceId
+from sheaf.core.base.limits import DEVICES_MAX, KIB
 from sheaf.core.space.run import Run
 
 SPACES_MAX: Final = 1024
@@ -21,6 +21,8 @@ OPS_BYTES_PER_MESSAGE: Final = 256 * KIB
 OPS_PER_MESSAGE_MAX: Final = 4096
 JOIN_REQUEST_BYTES_MAX: Final = 16 * KIB
 REASON_BYTES_MAX: Final = 512
+RECEIPTS_PER_MESSAGE_MAX: Final = 64
+RECEIPT_HEADS_MAX: Final = 2 * DEVICES_MAX
 
 
 class Kind(IntEnum):
@@ -48,6 +50,8 @@ class Kind(IntEnum):
     EPH = 29
     JOIN = 30
     JOIN_ANSWER = 31
+    RECEIPT_HEADS = 32
+    RECEIPTS = 33
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +220,22 @@ class Eph:
 
 
 @dataclass(frozen=True, slots=True)
+class ReceiptHeads:
+    """The newest receipt I know of each device, by its counter; send me what is newer."""
+
+    handle: int
+    counters: Mapping[DeviceId, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipts:
+    """Signed receipts (`receipt.Receipt.raw`), mine or others'."""
+
+    handle: int
+    receipts: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Join:
     """An encoded `pairing.JoinRequest`."""
 
@@ -254,6 +274,8 @@ AnyMessage = (
     | Ack
     | Agree
     | Eph
+    | ReceiptHeads
+    | Receipts
     | Join
     | JoinAnswer
 )
@@ -272,6 +294,8 @@ SpaceMessage = (
     | Ack
     | Agree
     | Eph
+    | ReceiptHeads
+    | Receipts
 )
 """Messages that carry the handle of an open space."""
 

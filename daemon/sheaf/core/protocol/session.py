@@ -219,20 +219,17 @@ class Session:
 
     def ops_changed(self, space_id: SpaceId, now: Seconds) -> list[Effect]:
         """The control plane of a space grew, from anywhere, and is durable."""
-        sync = self._spaces.get(space_id)
-        if sync is not None:
-            sync.ops_changed(now)
-        elif self._state is _State.OPEN and not self._spaces.is_announced(space_id):
-            self._spaces.announce()
-        return self._finish()
+        return self._changed(space_id, now, is_new=not self._spaces.is_announced(space_id))
 
     def space_added(self, space_id: SpaceId, now: Seconds) -> list[Effect]:
         """A space exists here since now (created, joined), or its first secret is known now; for a
         space that is common already the same as `ops_changed`."""
-        sync = self._spaces.get(space_id)
-        if sync is not None:
+        return self._changed(space_id, now, is_new=True)
+
+    def _changed(self, space_id: SpaceId, now: Seconds, *, is_new: bool) -> list[Effect]:
+        if (sync := self._spaces.get(space_id)) is not None:
             sync.ops_changed(now)
-        elif self._state is _State.OPEN:
+        elif self._state is _State.OPEN and is_new:
             self._spaces.announce()
         return self._finish()
 
@@ -288,6 +285,14 @@ class Session:
         return self._finish()
 
     # ------------------------------------------------------------------ events: people
+
+    def tell_receipts(
+        self, space_id: SpaceId, counters: Mapping[DeviceId, int] | None, raws: Sequence[bytes]
+    ) -> list[Effect]:
+        """Send receipts of a common space; with `counters`, ask for those that are newer."""
+        if (sync := self._spaces.get(space_id)) is not None:
+            sync.tell_receipts(counters, raws)
+        return self._finish()
 
     def send_ephemeral(self, space_id: SpaceId, doc_id: DocId, data: bytes, now: Seconds) -> list[Effect]:
         """Awareness from a local tab; at most 4 KiB, larger is dropped."""

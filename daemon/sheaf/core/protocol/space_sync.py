@@ -18,10 +18,17 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from sheaf.core.base.errors import ProtocolViolation
-from sheaf.core.base.ids import DocId, LogId
+from sheaf.core.base.ids import DeviceId, DocId, LogId
 from sheaf.core.base.machine import Seconds
 from sheaf.core.protocol.control_sync import ControlSync
-from sheaf.core.protocol.effects import Ephemeral, Phase, SpacePhase, StoreOps
+from sheaf.core.protocol.effects import (
+    Ephemeral,
+    Phase,
+    ReceiptHeadsCame,
+    ReceiptsCame,
+    SpacePhase,
+    StoreOps,
+)
 from sheaf.core.protocol.ephemeral_gate import EphemeralReceiver, EphemeralSender
 from sheaf.core.protocol.messages import (
     Ack,
@@ -33,12 +40,15 @@ from sheaf.core.protocol.messages import (
     Eph,
     Open,
     Plan,
+    ReceiptHeads,
+    Receipts,
     RunOf,
     RunWant,
     SpaceMessage,
     VersionIs,
     VersionWant,
 )
+from sheaf.core.protocol.receipt_gate import ReceiptGate, in_messages
 from sheaf.core.protocol.run_receiver import Arrival, RunReceiver
 from sheaf.core.protocol.run_sender import RunSender, ends_of
 from sheaf.core.protocol.space_link import Lane, Ledger
@@ -61,6 +71,7 @@ class SpaceSync:
         self.sender = RunSender(lane=lane, ledger=self._ledger)
         self._receiver = RunReceiver(lane=lane, ledger=self._ledger)
         self._eph_out, self._eph_in = EphemeralSender(), EphemeralReceiver()
+        self._receipts = ReceiptGate(lane=lane)
         self._is_plan_received = False
         self._is_done_received = False
         self.phase = Phase.IDLE
@@ -97,6 +108,8 @@ class SpaceSync:
                 return self._run_came(run, stream, cost)
             case Eph():
                 self._eph_came(message, now)
+            case Receipts() | ReceiptHeads():
+                self._receipts_came(message, now)
             case _:
                 self._content_message(message, now)
         return False
@@ -145,6 +158,16 @@ class SpaceSync:
         """Awareness from a local tab."""
         if self.may_send and (message := self._eph_out.offer(doc_id, data, now)) is not None:
             self._send_eph(message)
+
+    def tell_receipts(self, counters: Mapping[DeviceId, int] | None, raws: Sequence[bytes]) -> bool:
+        """Send receipts, and with `counters` ask for newer ones. False when the peer may not have them."""
+        if not self.may_send:
+            return False
+        if counters is not None:
+            self.lane.send(Stream.CONTROL, ReceiptHeads(self.lane.handle, counters))
+        for message in in_messages(self.lane.handle, raws):
+            self.lane.send(Stream.CONTROL, message)
+        return True
 
     def handed_out(self, log_id: LogId | None) -> None:
         """A catch-up run of this log, or a chunk of ops (None), has left the mux."""
@@ -239,6 +262,16 @@ class SpaceSync:
     def _eph_came(self, message: Eph, now: Seconds) -> None:
         if self._control.is_peer_member and self._eph_in.accept(message, now):
             self.lane.emit(Ephemeral(self.lane.space_id, message.doc_id, message.data))
+
+    def _receipts_came(self, message: Receipts | ReceiptHeads, now: Seconds) -> None:
+        self._require(self._versions.is_sent)
+        if not self._control.is_peer_member:
+            return  # it was removed while this was on its way
+        if isinstance(message, ReceiptHeads):
+            if self._receipts.may_ask(now):
+                self.lane.emit(ReceiptHeadsCame(self.lane.space_id, message.counters))
+        elif receipts := self._receipts.came(message, now):
+            self.lane.emit(ReceiptsCame(self.lane.space_id, receipts))
 
     def _send_eph(self, message: Eph) -> None:
         numbered = Eph(self.lane.handle, message.doc_id, message.counter, message.data)
