@@ -1,4 +1,4 @@
-"""The connection to a relay: order, coming back, a relay that lies or floods (PROTOCOL §6, §7; FAULTS N13)."""
+"""The connection to a relay: order, coming back, a relay that lies or floods (PROTOCOL §6, §7)."""
 
 from __future__ import annotations
 
