@@ -127,7 +127,7 @@ class Addresses:
 
     def leave(self, address: str) -> None:
         """A connection that was admitted ended."""
-        entry = self._addresses.get(_key(address))
+        entry = self._addresses.get(address_key(address))
         if entry is not None and entry.open > 0:
             entry.open -= 1
 
@@ -146,7 +146,7 @@ class Addresses:
         )
 
     def _entry(self, address: str) -> _Address:
-        key = _key(address)
+        key = address_key(address)
         entry = self._addresses.get(key)
         if entry is None:
             limits, now = self._limits, self._now()
@@ -185,7 +185,7 @@ def is_private(address: str) -> bool:
         return False
 
 
-def _key(address: str) -> str:
+def address_key(address: str) -> str:
     """The address, or the /64 of an IPv6 one: whoever has one of those has them all."""
     if ":" not in address:
         return address

@@ -18,20 +18,29 @@ from typing import Final
 
 import structlog
 
-from sheaf.core.base.errors import UsageError
+from sheaf.core.base.errors import TransportFailure, UsageError
 from sheaf.core.wire.relay_frames import Welcome
 from sheaf.core.wire.relay_words import OPERATOR_TOKEN_BYTES_MAX, RELAY_VERSION, RelayRefused
 from sheaf.ports.clock import Clock
 from sheaf.relay.fleet import Fleet, LocalFleet
 from sheaf.relay.hub import Hub
 from sheaf.relay.limits import Addresses, RelayLimits
-from sheaf.relay.listening import WILDCARDS, bind_tcp, load_certificate, parse_listen, shown, tls_context
+from sheaf.relay.listening import (
+    WILDCARDS,
+    bind_tcp,
+    bind_udp,
+    load_certificate,
+    parse_listen,
+    shown,
+    tls_context,
+)
 from sheaf.relay.mailboxes import Mailboxes, NewsBoard
 from sheaf.relay.metrics import RelayMetrics
 from sheaf.relay.server import RelayServer
 from sheaf.relay.session import Sessions
 from sheaf.relay.sqlite_store import open_sqlite_store
 from sheaf.relay.store import MailboxStore, OnNews, StoreLimits, hash_token
+from sheaf.relay.stun import serve_stun
 from sheaf.relay.tunnels import Tunnels
 from sheaf.task_set import TaskSet
 
@@ -159,6 +168,7 @@ class Relay:
         )
         self._stack.push_async_callback(self._tasks.close)
         self._stack.push_async_callback(self._server.close)
+        self._stun_port = await self._start_stun(port)
         await self._check_store(mailboxes)
         await self._server.start(sockets, self._tls)
         self._tasks.spawn(self._tick(fleet), "tick")
@@ -167,6 +177,31 @@ class Relay:
         )
         self._tasks.spawn(self._expire_often(store), "expire")
         return RelayReady(url=url, port=port, stun_port=self._stun_port)
+
+    async def _start_stun(self, websocket_port: int) -> int:
+        """The port that answers STUN; 0: none. Behind a proxy, which carries no UDP, on every address.
+
+        Raises:
+            TransportFailure: the port that was asked for cannot be had.
+        """
+        settings = self._settings
+        if settings.stun_port == 0:
+            return 0
+        host = "" if settings.is_behind_proxy else parse_listen(settings.listen)[0]
+        port = settings.stun_port or websocket_port
+        try:
+            sockets = bind_udp(host, port)
+        except OSError as error:
+            if settings.stun_port is not None:
+                raise TransportFailure(
+                    f"cannot answer STUN on UDP port {port}: {error.strerror or error}. "
+                    "Choose another with --stun-port, or 0 for none"
+                ) from error
+            _log.warning("no STUN: the UDP port is taken", port=port)
+            return 0
+        for transport in await serve_stun(sockets, metrics=self._metrics, now=self._clock.now):
+            self._stack.callback(transport.close)
+        return port
 
     async def _open_store(self, url: str, on_news: OnNews) -> tuple[MailboxStore, Fleet]:
         settings, clock = self._settings, self._clock
@@ -180,7 +215,29 @@ class Relay:
                 entropy=self._entropy,
             )
             return store, LocalFleet(now=clock.now, choose=self._choose)
-        raise UsageError(f"--store takes sqlite:PATH or a nats:// URL; this is neither: {settings.store}")
+        if kind in ("nats", "tls"):
+            return self._open_nats(url, on_news)
+        raise UsageError("--store takes sqlite:PATH or nats://HOST:PORT; what it was given is neither.")
+
+    def _open_nats(self, url: str, on_news: OnNews) -> tuple[MailboxStore, Fleet]:
+        try:
+            from sheaf.relay.nats_backend import open_nats
+        except ImportError as error:
+            raise UsageError(
+                "--store nats://… needs the NATS library: pip install 'sheafd[nats]'"
+                " (pipx inject sheafd nats-py, if pipx installed Sheaf)."
+            ) from error
+        clock = self._clock
+        return open_nats(
+            self._settings.store,
+            url=url,
+            limits=self._settings.store_limits,
+            on_news=on_news,
+            now=clock.now,
+            now_s=lambda: clock.wall_ms() / 1000,
+            choose=self._choose,
+            entropy=self._entropy,
+        )
 
     def _choose(self, count: int) -> int:
         return int.from_bytes(self._entropy(8), "big") % count
