@@ -151,6 +151,7 @@ class FakeNode:
         self._documents: dict[DocId, FakeDocument] = {}
         self._invitations: dict[SpaceId, dict[OpId, InvitationView]] = {}
         self.joins: dict[str, JoinView] = {}
+        self.asked_ticket: str | None = None
         self.asked_relay: str | None = None
         self.agents: list[str | None] = []
 
@@ -324,7 +325,11 @@ class FakeNode:
     ) -> InvitationView:
         self.space(space_id)
         expires_ms = self.now_ms + expires_in_s * 1000 if expires_in_s is not None else None
-        code = CodeView(CODE, CodeState.WAITING, self.now_ms + 600_000) if by_code else None
+        code = (
+            CodeView(CODE, "wss://relay.example", CodeState.WAITING, self.now_ms + 600_000)
+            if by_code
+            else None
+        )
         view = InvitationView(OpId(os.urandom(32)), TICKET, role, expires_ms, max_uses, False, code)
         self._invitations[space_id][view.op_id] = view
         return view
@@ -348,7 +353,7 @@ class FakeNode:
         self._invitations[space_id][op_id] = replace(view, is_revoked=True)
 
     async def join(self, ticket: str, relay: str | None = None) -> JoinView:
-        self.asked_relay = relay
+        self.asked_ticket, self.asked_relay = ticket, relay
         if ticket == BAD_TICKET:
             raise UsageError("This is not a whole ticket.")
         join_id = f"j{len(self.joins)}"

@@ -44,6 +44,7 @@ class Invitation(BaseModel):
     expires_at: str | None
     uses_left: int
     code: str | None
+    code_relay: str | None
     code_state: CodeState | None
     code_expires_ms: int | None
     code_problem: str | None
@@ -63,6 +64,7 @@ class Invitation(BaseModel):
             expires_at=iso(view.expires_ms) if view.expires_ms is not None else None,
             uses_left=view.uses_left,
             code=None if code is None else code.text,
+            code_relay=None if code is None else code.relay_url,
             code_state=None if code is None else code.state,
             code_expires_ms=None if code is None else code.expires_ms,
             code_problem=None if code is None else code.problem,

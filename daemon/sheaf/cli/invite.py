@@ -1,4 +1,4 @@
-"""`sheaf invite SPACE`: a ticket for somebody else."""
+"""`sheaf invite SPACE`: a ticket for somebody else, or a code to say aloud (`invite_code`)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,20 @@ _AUTO = "auto"
 def invite(
     ctx: typer.Context,
     space: SpaceArgument,
-    role: Annotated[InvitedRole, typer.Option("--role")] = InvitedRole.EDITOR,
+    role: Annotated[
+        InvitedRole, typer.Option("--role", help="What they may do: write, or only read.")
+    ] = InvitedRole.EDITOR,
+    code: Annotated[
+        bool,
+        typer.Option(
+            "--code",
+            help="Instead of a ticket: a short code to say aloud, for one person, within ten minutes. "
+            "Waits for them; Ctrl-C withdraws it. Needs a relay.",
+        ),
+    ] = False,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="With --code: print it and end; the daemon waits for them.")
+    ] = False,
     expires: Annotated[
         str | None,
         typer.Option("--expires", metavar="TIME", help="For how long: 30m, 12h, 7d. Default: no end."),
@@ -46,9 +59,24 @@ def invite(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print a ticket. Whoever has it can join: send it over a channel you trust."""
+    """Print a ticket. Whoever has it can join: send it over a channel you trust.
+
+    Or, with --code, print a code to say aloud, and show who came.
+    """
     from sheaf.cli.resolve import find_space
 
+    if code:
+        if expires is not None or uses != 1 or qr or host is not None:
+            raise CommandFailed(
+                "A code is for one person and ten minutes: leave --expires, --uses, --qr and --host out.",
+                ExitCode.USAGE,
+            )
+        from sheaf.cli.invite_code import invite_by_code
+
+        invite_by_code(Session(ctx, data_dir, as_json), space, role.value, is_waiting=not no_wait)
+        return
+    if no_wait:
+        raise CommandFailed("--no-wait goes with --code.", ExitCode.USAGE)
     body: dict[str, Any] = {"role": role.value, "max_uses": uses}
     if expires is not None:
         body["expires_in_s"] = seconds(expires)

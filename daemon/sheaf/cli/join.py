@@ -1,4 +1,4 @@
-"""`sheaf join TICKET`: join a space and wait until the first catch-up is complete."""
+"""`sheaf join TICKET` (or a spoken code): join a space and wait until the first catch-up is complete."""
 
 from __future__ import annotations
 
@@ -25,16 +25,30 @@ _SENTENCES: Final = {
 
 def join(
     ctx: typer.Context,
-    ticket: Annotated[str, typer.Argument(metavar="TICKET", help="sheaf1…, or the whole link.")],
+    ticket: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TICKET", help="sheaf1…, or the whole link; or a code that was said: 7-orbit-velvet."
+        ),
+    ],
+    relay: Annotated[
+        str | None,
+        typer.Option(
+            "--relay",
+            metavar="URL",
+            help="With a code: the relay of who invites, if this daemon does not use it: wss://…",
+        ),
+    ] = None,
     timeout_s: Annotated[
         float | None, typer.Option("--timeout", metavar="SECONDS", help="Give up after this long.")
     ] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Join a space; ends when everything in it has arrived."""
+    """Join a space with a ticket or a spoken code; ends when everything in it has arrived."""
     session = Session(ctx, data_dir, as_json)
-    begun = session.client.post("/join", {"ticket": ticket})
+    asked = {"ticket": " ".join(ticket)} | ({} if relay is None else {"relay": relay})
+    begun = session.client.post("/join", asked)
     try:
         last = _follow(session, begun, timeout_s)
     except KeyboardInterrupt:
@@ -49,8 +63,8 @@ def join(
 def _follow(session: Session, begun: dict[str, Any], timeout_s: float | None) -> dict[str, Any]:
     steps = _steps(session, begun, timeout_s)
     if sys.stderr.isatty() and not session.as_json:
-        return _with_bar(steps)
-    return _with_lines(steps)
+        return _with_bar(steps, _Words(session))
+    return _with_lines(steps, _Words(session))
 
 
 def _steps(session: Session, join: dict[str, Any], timeout_s: float | None) -> Iterator[dict[str, Any]]:
@@ -72,9 +86,29 @@ def _steps(session: Session, join: dict[str, Any], timeout_s: float | None) -> I
         join = session.client.get(f"/join/{join['join_id']}")
 
 
-def _with_lines(steps: Iterator[dict[str, Any]]) -> dict[str, Any]:
+class _Words:
+    """The safety words, told once, as soon as they are known."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._is_told = False
+
+    def news(self, join: dict[str, Any]) -> str | None:
+        """What to say now, if anything."""
+        if self._is_told or join["safety_words"] is None:
+            return None
+        from sheaf.cli.invite_code import safety_words
+
+        self._is_told = True
+        me, inviter = self._session.client.get("/status")["user_name"], printable(join["inviter_name"])
+        return safety_words(f"{inviter} sent the ticket.", printable(me), inviter, join["safety_words"])
+
+
+def _with_lines(steps: Iterator[dict[str, Any]], words: _Words) -> dict[str, Any]:
     shown = None
     for join in steps:
+        if text := words.news(join):
+            note(text)
         if join["state"] != shown and join["state"] in _SENTENCES:
             shown = join["state"]
             size = f" {human_bytes(join['total_bytes'])}" if join["total_bytes"] else ""
@@ -82,7 +116,7 @@ def _with_lines(steps: Iterator[dict[str, Any]]) -> dict[str, Any]:
     return join
 
 
-def _with_bar(steps: Iterator[dict[str, Any]]) -> dict[str, Any]:
+def _with_bar(steps: Iterator[dict[str, Any]], words: _Words) -> dict[str, Any]:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn
 
@@ -90,6 +124,8 @@ def _with_bar(steps: Iterator[dict[str, Any]]) -> dict[str, Any]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(_SENTENCES["searching"], total=None)
         for join in steps:
+            if text := words.news(join):
+                progress.console.print(text, markup=False, highlight=False)
             progress.update(
                 task,
                 description=_SENTENCES.get(join["state"], join["state"]),

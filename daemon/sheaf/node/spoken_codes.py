@@ -222,7 +222,9 @@ class SpokenCodes:
             ticket=invitation.ticket,
             plate=plate,
             inviter=CodeInviter(code=code, me=self._me(), words=words, entropy=self._entropy),
-            view=CodeView(code.text, CodeState.WAITING, self._clock.wall_ms() + CODE_S * 1000),
+            view=CodeView(
+                code.text, plate.relay_url, CodeState.WAITING, self._clock.wall_ms() + CODE_S * 1000
+            ),
             ends_at=self._clock.now() + CODE_S,
         )
 

@@ -152,6 +152,8 @@ class CodeView:
     """A spoken code and what became of it. `safety_words` and `guest_name` once somebody proved it."""
 
     text: str = field(repr=False)
+    relay_url: str
+    """Where it waits."""
     state: CodeState
     expires_ms: int
     safety_words: tuple[str, ...] | None = None
@@ -219,6 +221,8 @@ class PeerView:
     rtt_ms: float | None
     spaces: tuple[PeerSpaceView, ...]
     last_seen_ms: int | None
+    path_reason: str | None = None
+    """Why this path and no better one, a clause: 'UDP does not get through between these networks'."""
 
 
 @dataclass(frozen=True, slots=True)

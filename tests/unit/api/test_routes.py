@@ -110,6 +110,7 @@ async def test_a_code_is_asked_for_and_shown_until_it_is_put_away(
     address = f"/api/v1/spaces/{space['space_id']}/invitations"
     made = (await client.post(address, json={"role": "editor", "code": True})).json()
     assert (made["code"], made["code_state"]) == (CODE, "waiting")
+    assert made["code_relay"] == "wss://relay.example"
     assert made["code_expires_ms"] == node.now_ms + 600_000
     assert (made["safety_words"], made["guest_name"], made["code_problem"]) == (None, None, None)
     space_id, op_id = SpaceId.parse(space["space_id"]), OpId.parse(made["invitation_id"])
