@@ -14,7 +14,14 @@ import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { codeRoutes, deliveryRoutes, joinByCode, relayStates, spaceDelivery } from "./mock_delivery.mjs";
+import {
+  codeRoutes,
+  deliveryRoutes,
+  joinByCode,
+  relayStates,
+  spaceDelivery,
+  startJoin,
+} from "./mock_delivery.mjs";
 import {
   addDocument,
   addSpace,
@@ -120,50 +127,6 @@ function orderAfter(document, parent_id, after_id) {
   siblings.forEach((d, n) => {
     d.order = `a${String(n).padStart(4, "0")}`;
   });
-}
-
-function startJoin(ticket) {
-  const join = {
-    join_id: id("j"),
-    space_id: id("s"),
-    space_name: null,
-    state: "searching",
-    done_bytes: 0,
-    total_bytes: 0,
-    error: null,
-    safety_words: null,
-  };
-  joins.set(join.join_id, join);
-  const steps = ticket.includes("bad")
-    ? [
-        [
-          "failed",
-          { error: { title: "Nobody answered", detail: "Is the other laptop on, and on the same network?" } },
-        ],
-      ]
-    : [
-        ["connecting", {}],
-        ["joining", { space_name: "Garden plans" }],
-        ["catching_up", { done_bytes: 120_000, total_bytes: 800_000 }],
-        ["catching_up", { done_bytes: 560_000, total_bytes: 800_000 }],
-        ["done", {}],
-      ];
-  steps.forEach(([state, fields], n) => {
-    setTimeout(
-      () => {
-        if (!joins.has(join.join_id)) return;
-        Object.assign(join, fields, { state });
-        if (state === "done") {
-          const space = addSpace("Garden plans", "editor", join.space_id);
-          addDocument(space.space_id, "Beds and paths");
-          emit("spaces_changed");
-        }
-        emit("join_changed", join);
-      },
-      900 * (n + 1),
-    );
-  });
-  return join;
 }
 
 const routes = [
@@ -299,7 +262,10 @@ const routes = [
         code: null,
         code_state: null,
         code_expires_ms: null,
+        code_relay: null,
+        code_problem: null,
         safety_words: null,
+        guest_name: null,
       };
       invitations.set(space_id, [...(invitations.get(space_id) ?? []), invitation]);
       emit("invitations_changed", { space_id });
@@ -324,7 +290,7 @@ const routes = [
     (_, body) =>
       body.ticket?.startsWith("sheaf1")
         ? ok(startJoin(body.ticket), 202)
-        : joinByCode(body, startJoin, { ok, problem, scene }),
+        : joinByCode(body, { ok, problem, scene }),
   ],
   [
     "GET",

@@ -1,10 +1,21 @@
-/** The pretend daemon's delivery, relays and spoken codes: invented states to look at (`--scene`). */
-import { documents, emit, id, invitations, people, self, spaces } from "./mock_state.mjs";
+/** The pretend daemon's deliveries, relays, joins and spoken codes: invented states to look at (`--scene`). */
+import {
+  addDocument,
+  addSpace,
+  documents,
+  emit,
+  id,
+  invitations,
+  joins,
+  people,
+  self,
+  spaces,
+} from "./mock_state.mjs";
 
 const url = "wss://relay.example.org";
 const minute_ms = 60_000;
 const words = ["harbour", "velvet", "otter", "lantern"];
-const known = new Set(["crossover", "clockwork", "harbour", "velvet", "otter", "lantern", "tide", "table"]);
+const known = new Set(["orbit", "lamp", "harbour", "velvet", "otter", "lantern", "tide", "table"]);
 
 /** The three people's states, by scene. */
 const states = {
@@ -104,7 +115,52 @@ export function deliveryRoutes({ ok, problem, scene }) {
   ];
 }
 
-// ---- spoken codes ----------------------------------------------------------------------------------------------
+// ---- joining, and spoken codes ----------------------------------------------------------------------------------------------
+
+export function startJoin(ticket) {
+  const join = {
+    join_id: id("j"),
+    space_id: id("s"),
+    space_name: null,
+    state: "searching",
+    done_bytes: 0,
+    total_bytes: 0,
+    error: null,
+    safety_words: null,
+    inviter_name: null,
+  };
+  joins.set(join.join_id, join);
+  const steps = ticket.includes("bad")
+    ? [
+        [
+          "failed",
+          { error: { title: "Nobody answered", detail: "Is the other laptop on, and on the same network?" } },
+        ],
+      ]
+    : [
+        ["connecting", {}],
+        ["joining", { space_name: "Garden plans" }],
+        ["catching_up", { done_bytes: 120_000, total_bytes: 800_000 }],
+        ["catching_up", { done_bytes: 560_000, total_bytes: 800_000 }],
+        ["done", {}],
+      ];
+  steps.forEach(([state, fields], n) => {
+    setTimeout(
+      () => {
+        if (!joins.has(join.join_id)) return;
+        Object.assign(join, fields, { state });
+        if (state === "done") {
+          const space = addSpace("Garden plans", "editor", join.space_id);
+          addDocument(space.space_id, "Beds and paths");
+          emit("spaces_changed");
+        }
+        emit("join_changed", { join_id: join.join_id, state });
+      },
+      900 * (n + 1),
+    );
+  });
+  return join;
+}
 
 function later(space_id, invitation, steps) {
   steps.forEach(([state, fields], n) => {
@@ -120,7 +176,7 @@ function later(space_id, invitation, steps) {
 
 const endings = {
   used: [
-    ["confirmed", { safety_words: words }],
+    ["confirmed", { safety_words: words, guest_name: "Ann" }],
     ["used", { uses_left: 0 }],
   ],
   burned: [["burned", {}]],
@@ -149,10 +205,13 @@ export function codeRoutes({ ok, problem, scene }) {
           role: body.role,
           expires_at: new Date(Date.now() + 10 * minute_ms).toISOString(),
           uses_left: 1,
-          code: "7-crossover-clockwork",
+          code: "7-orbit-velvet",
           code_state: "waiting",
           code_expires_ms: Date.now() + (process.env.SPOKEN === "expired" ? 4_000 : 10 * minute_ms),
+          code_relay: url,
+          code_problem: null,
           safety_words: null,
+          guest_name: null,
         };
         invitations.set(space_id, [...(invitations.get(space_id) ?? []), invitation]);
         later(space_id, invitation, endings[process.env.SPOKEN ?? "used"] ?? []);
@@ -163,7 +222,7 @@ export function codeRoutes({ ok, problem, scene }) {
   ];
 }
 
-export function joinByCode(body, startJoin, { ok, problem, scene }) {
+export function joinByCode(body, { ok, problem, scene }) {
   const [number, ...said] = (body.ticket ?? "").split("-");
   if (!/^\d+$/.test(number) || said.length !== 2)
     return problem(422, "That is not an invitation", "An invitation starts with “sheaf1”.");
@@ -172,7 +231,7 @@ export function joinByCode(body, startJoin, { ok, problem, scene }) {
     return problem(
       422,
       "That does not work",
-      `“${wrong}” is not one of the words. Did they say “clockwork”?`,
+      `“${wrong}” is no word of a code. Perhaps “velvet”? Nothing was tried: the code is still good.`,
     );
   if (relayStates(scene).length === 0 && !body.relay)
     return problem(
@@ -181,6 +240,6 @@ export function joinByCode(body, startJoin, { ok, problem, scene }) {
       "This laptop knows no relay. Ask which one they use and name it.",
     );
   const join = startJoin(body.ticket);
-  setTimeout(() => Object.assign(join, { safety_words: words }), 1_000);
+  setTimeout(() => Object.assign(join, { safety_words: words, inviter_name: "Ann" }), 1_000);
   return ok(join, 202);
 }

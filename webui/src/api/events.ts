@@ -3,7 +3,7 @@
  * fetches again, and fetches everything when the stream opens.
  */
 import { parseDocumentId, parseSpaceId, type SpaceId } from "../model/identifiers";
-import type { DaemonEvent, Join, RelayTrouble } from "../model/library";
+import type { DaemonEvent, RelayTrouble } from "../model/library";
 
 export interface EventStreamListener {
   onOpen(): void;
@@ -72,7 +72,7 @@ export function parseEvent(type: DaemonEvent["type"], data: string): DaemonEvent
     case "resync":
       return { type };
     case "join_changed":
-      return typeof fields.join_id === "string" ? { type, join: fields as unknown as Join } : null;
+      return typeof fields.join_id === "string" ? { type, join_id: fields.join_id } : null;
     case "storage_changed": {
       const state = fields.state;
       if (state !== "ok" && state !== "read_only" && state !== "failed") return null;

@@ -108,7 +108,7 @@ export interface paths {
         put?: never;
         /**
          * Join
-         * @description Begin to join with a ticket; follow it with GET or the `join_changed` events.
+         * @description Begin to join with a ticket or a spoken code; follow it with GET or the `join_changed` events.
          */
         post: operations["join_api_v1_join_post"];
         delete?: never;
@@ -330,13 +330,13 @@ export interface paths {
         };
         /**
          * List Invitations
-         * @description The invitations that can still be used.
+         * @description The invitations that can still be used, and codes that were over in the last minutes.
          */
         get: operations["list_invitations_api_v1_spaces__space_id__invitations_get"];
         put?: never;
         /**
          * Create Invitation
-         * @description Make a ticket; whoever holds it can join while it lasts.
+         * @description Make a ticket; whoever holds it can join while it lasts. With `code`, a code to say aloud.
          */
         post: operations["create_invitation_api_v1_spaces__space_id__invitations_post"];
         delete?: never;
@@ -352,12 +352,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /**
+         * Show Invitation
+         * @description One invitation, also one that is over.
+         */
+        get: operations["show_invitation_api_v1_spaces__space_id__invitations__invitation_id__get"];
         put?: never;
         post?: never;
         /**
          * Revoke Invitation
-         * @description Make a ticket useless.
+         * @description Make a ticket or a code useless; put a code away that is over.
          */
         delete: operations["revoke_invitation_api_v1_spaces__space_id__invitations__invitation_id__delete"];
         options?: never;
@@ -429,6 +433,12 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * CodeState
+         * @description What became of a spoken code.
+         * @enum {string}
+         */
+        CodeState: "waiting" | "confirmed" | "used" | "burned" | "expired" | "failed";
         /**
          * ContentFormat
          * @description Forms a document's content can be read and written in.
@@ -509,10 +519,24 @@ export interface components {
         /**
          * Invitation
          * @description A ticket and what it allows; the ticket is known only to the device that issued it.
+         *
+         *     The fields from `code` on are for one that is said aloud: `guest_name` and `safety_words` once somebody
+         *     proved to know the code, `code_problem` when it is over without anybody.
          */
         Invitation: {
+            /** Code */
+            code: string | null;
+            /** Code Expires Ms */
+            code_expires_ms: number | null;
+            /** Code Problem */
+            code_problem: string | null;
+            /** Code Relay */
+            code_relay: string | null;
+            code_state: components["schemas"]["CodeState"] | null;
             /** Expires At */
             expires_at: string | null;
+            /** Guest Name */
+            guest_name: string | null;
             /** Invitation Id */
             invitation_id: string;
             /** Link */
@@ -520,6 +544,8 @@ export interface components {
             /** Qr Svg */
             qr_svg: string | null;
             role: components["schemas"]["Role"];
+            /** Safety Words */
+            safety_words: string[] | null;
             /** Ticket */
             ticket: string | null;
             /** Uses Left */
@@ -527,9 +553,14 @@ export interface components {
         };
         /**
          * InvitationIn
-         * @description What a new ticket allows.
+         * @description What a new ticket allows; `code` asks for a code to say aloud, for one person and ten minutes.
          */
         InvitationIn: {
+            /**
+             * Code
+             * @default false
+             */
+            code: boolean;
             /** Expires In S */
             expires_in_s?: number | null;
             /**
@@ -555,15 +586,21 @@ export interface components {
         /**
          * Join
          * @description A join in progress, or its end.
+         *
+         *     `space_id` is null until a code has brought a ticket; `safety_words` and `inviter_name` come with a code.
          */
         Join: {
             /** Done Bytes */
             done_bytes: number;
             error: components["schemas"]["JoinError"] | null;
+            /** Inviter Name */
+            inviter_name: string | null;
             /** Join Id */
             join_id: string;
+            /** Safety Words */
+            safety_words: string[] | null;
             /** Space Id */
-            space_id: string;
+            space_id: string | null;
             /** Space Name */
             space_name: string | null;
             state: components["schemas"]["JoinState"];
@@ -582,9 +619,11 @@ export interface components {
         };
         /**
          * JoinIn
-         * @description A ticket as text or link.
+         * @description A ticket as text or link, or a spoken code; `relay` is where the code waits, if it is none of ours.
          */
         JoinIn: {
+            /** Relay */
+            relay?: string | null;
             /** Ticket */
             ticket: string;
         };
@@ -1554,6 +1593,38 @@ export interface operations {
         responses: {
             /** @description Successful Response */
             201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Invitation"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    show_invitation_api_v1_spaces__space_id__invitations__invitation_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                invitation_id: string;
+                space_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };

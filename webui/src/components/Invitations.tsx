@@ -80,7 +80,9 @@ function InvitationNote({ invitation, now }: { invitation: Invitation; now: numb
     const state = codeStateNow(code_state, code_expires_ms, now);
     const left =
       state === "waiting" && code_expires_ms !== null ? `, ${spokenTime(code_expires_ms - now)} left` : "";
-    return <span className="muted">{` · by a code: ${codeWords(state).title.toLowerCase()}${left}`}</span>;
+    return (
+      <span className="muted">{` · by a code · ${codeWords(state, invitation.guest_name).title}${left}`}</span>
+    );
   }
   return (
     <span className="muted">

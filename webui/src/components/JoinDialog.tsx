@@ -8,6 +8,7 @@ import type { Join, JoinState } from "../model/library";
 import { readRelayUrl } from "../model/relays";
 import { readInvitation } from "../model/ticket";
 import { bytes } from "../model/time";
+import type { Joining } from "../stores/joining";
 import { Button, Field, Spinner } from "./controls";
 import { Dialog } from "./Dialog";
 import { SafetyWords } from "./SpokenInvitation";
@@ -18,6 +19,25 @@ const steps: readonly { state: JoinState; label: string }[] = [
   { state: "joining", label: "Being let in" },
   { state: "catching_up", label: "Fetching what is written" },
 ];
+
+const no_relay =
+  "A code is looked up at the relay of the one who invites, and this laptop knows none. Ask for its address and type it below.";
+
+/** Why it did not work. The daemon speaks to people at a terminal too; here the relay is a field. */
+function failureOf(state: Joining): string | null {
+  if (state.kind === "refused") return inThisWindow(state.message);
+  if (state.kind !== "running") return null;
+  const { error } = state.join;
+  return inThisWindow([error?.title, error?.detail].filter(Boolean).join(". ")) || "Joining did not work.";
+}
+
+const inThisWindow = (message: string): string =>
+  message.replace(/(?: and say)?: sheaf join CODE --relay \S+/g, " below.");
+
+function isAboutRelays(state: Joining): boolean {
+  const isOver = state.kind === "refused" || (state.kind === "running" && state.join.state === "failed");
+  return isOver && /relay/i.test(failureOf(state) ?? "");
+}
 
 export function JoinDialog({ ticket = "", onClose }: { ticket?: string; onClose: () => void }) {
   const { joining, library, overlays } = useApp();
@@ -36,14 +56,17 @@ export function JoinDialog({ ticket = "", onClose }: { ticket?: string; onClose:
   const isCode = invited.kind === "code";
   const knownRelays = useStore(library).status?.relays ?? [];
   const canMeet = knownRelays.some((one) => one.state === "connected");
-  const isAskedFor = state.kind === "refused" && /relay/i.test(state.message);
-  const needsRelay = isCode && (!canMeet || isAskedFor || relay !== "");
+  const needsRelay = isCode && (!canMeet || isAboutRelays(state) || relay !== "");
 
   const submit = (event: FormEvent) => {
     event.preventDefault();
     if (invited.kind === "nothing") return setComplaint(invited.complaint);
-    if (invited.kind === "ticket" || relay.trim() === "") return void joining.start(invited.text);
-    const read = readRelayUrl(relay, []);
+    if (invited.kind === "ticket") return void joining.start(invited.text);
+    if (relay.trim() === "") {
+      if (knownRelays.length > 0) return void joining.start(invited.text);
+      return setComplaint(no_relay);
+    }
+    const read = readRelayUrl(relay, { isShared: false });
     if (!read.ok) return setComplaint(read.complaint);
     void joining.start(invited.text, read.url);
   };
@@ -64,7 +87,7 @@ export function JoinDialog({ ticket = "", onClose }: { ticket?: string; onClose:
         {state.join.safety_words ? (
           <SafetyWords
             words={state.join.safety_words}
-            lead="Compare these words with the person who invited you, out loud:"
+            lead={`Compare these words with ${state.join.inviter_name ?? "the person who invited you"}, out loud:`}
             warning="If they are not the same, somebody stands between you: leave the space again and tell them."
           />
         ) : null}
@@ -92,14 +115,7 @@ export function JoinDialog({ ticket = "", onClose }: { ticket?: string; onClose:
     );
   }
 
-  const failure =
-    complaint ??
-    (state.kind === "refused"
-      ? state.message
-      : state.kind === "running"
-        ? [state.join.error?.title, state.join.error?.detail].filter(Boolean).join(". ") ||
-          "Joining did not work."
-        : null);
+  const failure = complaint ?? failureOf(state);
   return (
     <Dialog title="Join a space" onClose={leave}>
       <form onSubmit={submit}>
@@ -119,7 +135,7 @@ export function JoinDialog({ ticket = "", onClose }: { ticket?: string; onClose:
               spellCheck={false}
               autoComplete="off"
               autoCapitalize="none"
-              placeholder="sheaf1… or 7-crossover-clockwork"
+              placeholder="sheaf1… or 7-orbit-velvet"
               aria-invalid={failure !== null}
               onChange={(event) => {
                 setText(event.target.value);

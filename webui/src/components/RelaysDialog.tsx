@@ -124,7 +124,7 @@ function AddRelay({ urls, isBusy, add }: AddRelayProps) {
   }
   const submit = async (event: FormEvent) => {
     event.preventDefault();
-    const read = readRelayUrl(text, urls);
+    const read = readRelayUrl(text, { existing: urls });
     setComplaint(read.ok ? null : read.complaint);
     if (read.ok && (await add(read.url))) setText("");
   };

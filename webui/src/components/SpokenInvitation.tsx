@@ -6,6 +6,7 @@ import { useNow } from "../hooks/clock";
 import { useStore } from "../hooks/store";
 import type { SpaceId } from "../model/identifiers";
 import type { CodeState, Invitation } from "../model/library";
+import { sayRelay } from "../model/relays";
 import { type CodeWords, codeStateNow, codeWords, countdown, spokenTime } from "../model/spoken";
 import { Button } from "./controls";
 
@@ -26,7 +27,7 @@ export function SpokenInvitation({ spaceId, made, isBusy, onAnother }: SpokenInv
   const now = useNow(second_ms, heard === "waiting");
   const state = codeStateNow(heard, invitation.code_expires_ms, now);
   const left_ms = (invitation.code_expires_ms ?? now) - now;
-  const words = codeWords(state);
+  const words = codeWords(state, invitation.guest_name, invitation.code_problem);
   const isLost = state === "burned" || state === "expired" || state === "failed";
   return (
     <div className="spoken" data-testid="spoken" data-state={state}>
@@ -36,11 +37,16 @@ export function SpokenInvitation({ spaceId, made, isBusy, onAnother }: SpokenInv
           Good for <span className="spoken-clock">{countdown(left_ms)}</span>, for one person, for one try.
         </p>
       ) : null}
+      {state === "waiting" && invitation.code_relay ? (
+        <p className="hint">
+          If they are asked for a relay: <span className="relay-name">{sayRelay(invitation.code_relay)}</span>
+        </p>
+      ) : null}
       <Progress state={state} words={words} />
       {invitation.safety_words ? (
         <SafetyWords
           words={invitation.safety_words}
-          lead="Compare these words with theirs, out loud:"
+          lead={`Compare these words with ${invitation.guest_name ?? "them"}, out loud:`}
           warning="If they are not the same, somebody stands between you: write nothing here, and start again in a new space."
         />
       ) : null}

@@ -45,7 +45,7 @@ async function react(app: App, event: DaemonEvent): Promise<void> {
       await app.people.refreshPeers();
       break;
     case "join_changed":
-      app.joining.heard(event.join);
+      await app.joining.heard(event.join_id);
       break;
     case "storage_changed":
       app.library.setStorage(event.storage);

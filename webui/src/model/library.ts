@@ -112,14 +112,21 @@ export interface Invitation {
   code: string | null;
   code_state: CodeState | null;
   code_expires_ms: number | null;
+  /** Where the code waits; whoever types it has to look there. */
+  code_relay: string | null;
+  /** Why it is over without anybody, and what to do. */
+  code_problem: string | null;
   safety_words: string[] | null;
+  /** Who proved to know the code, by the name they gave. */
+  guest_name: string | null;
 }
 
 export type JoinState = "searching" | "connecting" | "joining" | "catching_up" | "done" | "failed";
 
 export interface Join {
   join_id: string;
-  space_id: SpaceId;
+  /** Null until a code has brought a ticket. */
+  space_id: SpaceId | null;
   space_name: string | null;
   state: JoinState;
   done_bytes: number;
@@ -127,6 +134,8 @@ export interface Join {
   error: { title: string; detail: string } | null;
   /** After a spoken code: both sides see the same four words, unless somebody stands between them. */
   safety_words: string[] | null;
+  /** Who invited by the code, by the name they gave. */
+  inviter_name: string | null;
 }
 
 /** What came over the event stream (HTTP: `GET /events`). */
@@ -136,7 +145,7 @@ export type DaemonEvent =
   | { type: "members_changed"; space_id: SpaceId }
   | { type: "invitations_changed"; space_id: SpaceId }
   | { type: "peers_changed" }
-  | { type: "join_changed"; join: Join }
+  | { type: "join_changed"; join_id: string }
   | { type: "storage_changed"; storage: Pick<StorageState, "state" | "detail"> }
   | { type: "profile_changed" }
   | { type: "delivery_changed"; space_id: SpaceId; document_id: DocumentId | null }

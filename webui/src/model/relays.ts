@@ -20,9 +20,12 @@ export type ReadRelay = { ok: true; url: string } | { ok: false; complaint: stri
 
 /**
  * Reads an address that a person typed: `relay.example.org`, with or without `wss://`. A name without a scheme gets
- * `wss://`, which is what a relay for others should be.
+ * `wss://`, which is what a relay for others should be. An address that is shared with a space holds no token.
  */
-export function readRelayUrl(text: string, existing: readonly string[]): ReadRelay {
+export function readRelayUrl(
+  text: string,
+  { existing = [], isShared = true }: { existing?: readonly string[]; isShared?: boolean } = {},
+): ReadRelay {
   const refuse = (complaint: string): ReadRelay => ({ ok: false, complaint });
   const typed = text.trim();
   if (typed === "") return refuse("Type the relay's address, like relay.example.org.");
@@ -39,16 +42,21 @@ export function readRelayUrl(text: string, existing: readonly string[]): ReadRel
   if (url.protocol !== "wss:" && url.protocol !== "ws:")
     return refuse("A relay's address starts with wss:// (or ws:// on a network you trust).");
   if (url.hostname === "") return refuse("The address names no machine.");
-  if (url.username !== "" || url.password !== "")
+  const hasToken = url.username !== "" || url.password !== "";
+  if (hasToken && isShared)
     return refuse(
       "Leave the token out: everybody in the space sees this address. Start Sheaf with --relay for it.",
     );
   if (url.search !== "" || url.hash !== "") return refuse("Leave out what follows the ? or #.");
-  const plain = `${url.protocol}//${url.host}${url.pathname.replace(/\/+$/, "")}`;
+  const token = hasToken ? `${url.username}${url.password === "" ? "" : `:${url.password}`}@` : "";
+  const plain = `${url.protocol}//${token}${url.host}${url.pathname.replace(/\/+$/, "")}`;
   if (existing.includes(plain)) return refuse("That relay is in the list already.");
   if (existing.length >= relay_urls_max) return refuse(`A space has at most ${relay_urls_max} relays.`);
   return { ok: true, url: plain };
 }
+
+/** An address as one person tells it to another: typed as said, `readRelayUrl` gives it back. */
+export const sayRelay = (url: string): string => url.replace(/^wss:\/\//, "");
 
 export function relayWords(relay: RelayStatus): string {
   switch (relay.state) {

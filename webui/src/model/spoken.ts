@@ -26,7 +26,13 @@ export interface CodeWords {
   isOver: boolean;
 }
 
-export function codeWords(state: CodeState): CodeWords {
+/** `guest` is the name of who came, `problem` the daemon's own words for why it is over without anybody. */
+export function codeWords(
+  state: CodeState,
+  guest: string | null = null,
+  problem: string | null = null,
+): CodeWords {
+  const name = guest ?? "They";
   switch (state) {
     case "waiting":
       return {
@@ -36,18 +42,14 @@ export function codeWords(state: CodeState): CodeWords {
       };
     case "confirmed":
       return {
-        title: "They typed the same code",
-        body: "The invitation is on its way to them.",
+        title: `${name} typed the same code`,
+        body: "The invitation is on its way. Compare the words below meanwhile.",
         isOver: false,
       };
     case "used":
-      return { title: "They have the invitation", body: "Compare the words, and they are in.", isOver: true };
+      return { title: `${name} joined`, body: "Compare the words below, if you have not yet.", isOver: true };
     case "burned":
-      return {
-        title: "That code is spent",
-        body: "Somebody typed a different one. A mistyped word is enough; it can also be somebody guessing. Each code has one try, so make another.",
-        isOver: true,
-      };
+      return { title: "That code is spent", body: problem ?? spent, isOver: true };
     case "expired":
       return {
         title: "Nobody came in time",
@@ -57,8 +59,11 @@ export function codeWords(state: CodeState): CodeWords {
     case "failed":
       return {
         title: "That did not work",
-        body: "The relay went away, or the other side did. Make another code, or send an invitation instead.",
+        body: `${problem ?? "The relay or the other side went away."} Make another code, or send an invitation instead.`,
         isOver: true,
       };
   }
 }
+
+const spent =
+  "Somebody tried it with other words. It may have been a slip, or somebody guessing; each code has one try. Make another.";

@@ -1,10 +1,11 @@
 /**
  * Finds the invitation in whatever a person put into the one field: a bare ticket, a `sheaf:join#…` link, a whole
- * message, or a spoken code such as `7-crossover-clockwork` (PROTOCOL §8). Which words exist is the daemon's to say.
+ * message, or a spoken code such as `7-orbit-velvet` (PROTOCOL §8). Which words exist is the daemon's to say.
  */
 const shape = /sheaf1[a-z0-9]{16,}(?:[@?][^\s"'<>]*)?/i;
-const code = /^\D*?(\d{1,6})[\s.,_-]+([a-z]{3,})[\s.,_-]+([a-z]{3,})\W*$/i;
-const half_code = /^(?:\d{1,6}|\d{1,6}[\s.,_-]+[a-z]*)$/i;
+const gap = "[\\s.,;:/_+\\u2010-\\u2015-]+";
+const code = new RegExp(`^\\D*?(\\d{1,6})${gap}([a-z]{3,})${gap}([a-z]{3,})\\W*$`, "i");
+const half_code = new RegExp(`^(?:\\d{1,6}|\\d{1,6}${gap}[a-z]*)$`, "i");
 const speech_max = 80;
 
 export function findTicket(text: string): string | null {
@@ -29,7 +30,7 @@ export function readInvitation(text: string): Invited {
   const spoken = findCode(text);
   if (spoken) return { kind: "code", text: spoken };
   if (half_code.test(text.trim()))
-    return { kind: "nothing", complaint: "A code is a number and two words, like 7-crossover-clockwork." };
+    return { kind: "nothing", complaint: "A code is a number and two words, like 7-orbit-velvet." };
   return {
     kind: "nothing",
     complaint:

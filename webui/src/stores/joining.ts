@@ -11,8 +11,8 @@ export type Joining =
 
 export interface JoiningStore extends ReadableStore<Joining> {
   start(ticket: string, relay?: string): Promise<void>;
-  /** An event about a join; ours or another window's. */
-  heard(join: Join): void;
+  /** A join went on; ours or another window's. */
+  heard(joinId: string): Promise<void>;
   cancel(): void;
   reset(): void;
 }
@@ -27,7 +27,7 @@ export function createJoining(api: SheafApi): JoiningStore {
     store.set({ kind: "running", join });
     if (timer) clearTimeout(timer);
     timer = null;
-    // Events carry the progress; the question once a second covers a stream that is just reconnecting.
+    // Events say that it went on; the question once a second covers a stream that is just reconnecting.
     if (join.state !== "done" && join.state !== "failed")
       timer = setTimeout(() => void poll(join.join_id), poll_ms);
   }
@@ -54,10 +54,7 @@ export function createJoining(api: SheafApi): JoiningStore {
         });
       }
     },
-    heard(join) {
-      const current = store.get();
-      if (current.kind === "running" && current.join.join_id === join.join_id) show(join);
-    },
+    heard: poll,
     cancel() {
       const current = store.get();
       if (timer) clearTimeout(timer);

@@ -13,6 +13,7 @@ function join(fields: Partial<Join>): Join {
     total_bytes: 0,
     error: null,
     safety_words: null,
+    inviter_name: null,
     ...fields,
   };
 }
@@ -35,13 +36,14 @@ describe("joining", () => {
     expect(joinProgress).toHaveBeenCalledTimes(2);
   });
 
-  it("hears its own events and no others", async () => {
-    const store = createJoining(pretendApi({ join: async () => join({}) }));
+  it("asks at once when it went on, and not about another window's join", async () => {
+    const joinProgress = vi.fn(async () => join({ state: "catching_up" }));
+    const store = createJoining(pretendApi({ join: async () => join({}), joinProgress }));
     await store.start("sheaf1x");
-    store.heard(join({ join_id: "another", state: "failed" }));
-    expect(store.get()).toMatchObject({ join: { state: "searching" } });
-    store.heard(join({ state: "catching_up" }));
-    expect(store.get()).toMatchObject({ join: { state: "catching_up" } });
+    await store.heard("another");
+    expect(joinProgress).not.toHaveBeenCalled();
+    await store.heard("j");
+    expect(store.get()).toMatchObject({ join: { state: "catching_up", space_id: "s_1" } });
     store.reset();
   });
 
@@ -62,10 +64,10 @@ describe("joining", () => {
   it("passes the relay on that a person named for a code, and none otherwise", async () => {
     const ask = vi.fn(async () => join({ state: "done" }));
     const store = createJoining(pretendApi({ join: ask }));
-    await store.start("7-crossover-clockwork", "wss://relay.example.org");
+    await store.start("7-orbit-velvet", "wss://relay.example.org");
     await store.start("sheaf1x");
     expect(ask.mock.calls).toEqual([
-      ["7-crossover-clockwork", "wss://relay.example.org"],
+      ["7-orbit-velvet", "wss://relay.example.org"],
       ["sheaf1x", undefined],
     ]);
   });
