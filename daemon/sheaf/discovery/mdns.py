@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any, Final
+from zlib import crc32
 
 from zeroconf import Error as ZeroconfError
 from zeroconf import IPVersion, ServiceInfo, ServiceStateChange, Zeroconf
@@ -194,6 +195,7 @@ class MdnsDiscovery:
         self._broadcasts = asyncio.ensure_future(sending)
         self._tasks.spawn(_finish(self._broadcasts), "announcing")
         if is_news:
+            _log.debug("announced instance=%s text=%08x", self._instance, crc32(info.text))
             self._repeat_s = REPEAT_FIRST_S
         return True
 
@@ -259,6 +261,7 @@ class MdnsDiscovery:
             self._tasks.spawn(self._resolve(zeroconf, info), "resolve")
 
     def _read(self, info: ServiceInfo) -> Sighting | None:
+        _log.debug("heard name=%s text=%08x", info.name, crc32(info.text or b""))
         is_alone = all(a.is_loopback for a in self._watch.addresses)
         return read_info(info, is_loopback_allowed=is_alone)
 
