@@ -31,6 +31,7 @@ from sheaf.clock import SystemClock, system_entropy
 from sheaf.config import ReadyInfo, Settings
 from sheaf.core.base.errors import TransportFailure
 from sheaf.data_dir import DaemonFile, remove_daemon_file, write_daemon_file
+from sheaf.discovery.interfaces import describe_interfaces
 from sheaf.discovery.mdns import MdnsDiscovery
 from sheaf.discovery.network import InterfacePolicy, NetworkWatch, usable_addresses
 from sheaf.discovery.static import NoDiscovery, parse_address
@@ -186,6 +187,7 @@ async def _network(
         static_addresses=tuple(parse_address(address) for address in settings.peers),
         local_addresses=lambda: usable_addresses(policy),
         warm_up=webrtc.warm_up,
+        interfaces=lambda: describe_interfaces(policy),
     )
 
 

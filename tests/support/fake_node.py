@@ -19,6 +19,7 @@ from sheaf.core.base.ids import DeviceId, DocId, OpId, SpaceId, UserId
 from sheaf.core.protocol.presence import TAB_MESSAGE_BYTES_MAX, Presence
 from sheaf.core.space.roles import Role
 from sheaf.node.events import EventBus
+from sheaf.node.network_view import NetworkView
 from sheaf.node.views import (
     UNSET,
     CloseCode,
@@ -43,6 +44,7 @@ from sheaf.node.views import (
     StorageView,
     Unset,
 )
+from tests.support.surroundings import surroundings
 
 TICKET = "sheaf1" + "a" * 180
 CODE = "7-orbit-velvet"
@@ -154,6 +156,7 @@ class FakeNode:
         self.asked_ticket: str | None = None
         self.asked_relay: str | None = None
         self.agents: list[str | None] = []
+        self.surroundings = surroundings()
 
     # ------------------------------------------------------------------ daemon
 
@@ -181,6 +184,9 @@ class FakeNode:
             spaces=tuple(self.spaces()),
             peers=tuple(self.peers()),
         )
+
+    def network(self) -> NetworkView:
+        return self.surroundings
 
     def metrics(self) -> dict[str, float]:
         return {"spaces": len(self._spaces), "envelopes_ingested_total": 7}

@@ -24,12 +24,12 @@ from sheaf.api.facade import NodeFacade
 from sheaf.api.hangups import Hangups
 from sheaf.api.metrics import CONTENT_TYPE, DoorMetrics
 from sheaf.api.outbox import SEND_DEADLINE_S
-from sheaf.api.routes import content, documents, events, invitations, session, spaces, status
+from sheaf.api.routes import content, documents, events, invitations, network, session, spaces, status
 from sheaf.api.sync_socket import SyncSocket
 from sheaf.api.webui import WebEditor, healthz
 
 OPENAPI_PATH = "/api/openapi.json"
-_ROUTERS = (status, spaces, documents, content, invitations, events, session)
+_ROUTERS = (status, network, spaces, documents, content, invitations, events, session)
 
 
 class LocalApp:

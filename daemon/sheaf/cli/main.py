@@ -52,7 +52,7 @@ app.command("join")(join.join)
 app.command("members")(members.members)
 app.command("peers")(status.peers)
 app.command("token")(token.token)
-app.command("doctor")(doctor.doctor)
+app.add_typer(doctor.app, name="doctor")
 app.command("relay")(relay.relay)
 
 

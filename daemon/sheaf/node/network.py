@@ -6,7 +6,14 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sheaf.ports import Discovery, Signaling, TunnelTransport, WebRtcTransport
+from sheaf.ports import (
+    Discovery,
+    InterfaceStatus,
+    Signaling,
+    StunReport,
+    TunnelTransport,
+    WebRtcTransport,
+)
 from sheaf.ports.relay import RelayPool
 
 
@@ -24,6 +31,10 @@ class Network:
     warm_up: Callable[[], Coroutine[Any, Any, None]]
     """Loads what the first connection needs, so that it need not wait for it."""
     relays: RelayPool | None = None
+    interfaces: Callable[[], Sequence[InterfaceStatus]] = tuple
+    """What there is and what is used of it; for people."""
+    stun: Callable[[], StunReport] = StunReport
+    """What STUN found out; for people."""
 
 
 def dialable(listening: str | None, local_addresses: Sequence[str]) -> tuple[str, ...]:

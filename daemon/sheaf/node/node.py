@@ -18,12 +18,14 @@ from sheaf.core.space.roles import Role
 from sheaf.node import document_content
 from sheaf.node.code_desk import CodeDesk
 from sheaf.node.connector import Connector
+from sheaf.node.diagnostics import look_around
 from sheaf.node.events import EventBus
 from sheaf.node.identity import LocalIdentity, rename
 from sheaf.node.invitations import Invitations
 from sheaf.node.joins import Joins
 from sheaf.node.library import Library
 from sheaf.node.network import Network, dialable
+from sheaf.node.network_view import NetworkView
 from sheaf.node.peer_manager import PeerManager
 from sheaf.node.space_host import SpaceHost
 from sheaf.node.views import (
@@ -221,6 +223,18 @@ class Node:
             listening=listening,
             mdns=self._network.discovery.state,
             addresses=dialable(listening, self._network.local_addresses()),
+        )
+
+    def network(self) -> NetworkView:
+        """Where this machine stands in the network, how everybody is reached, and what to change."""
+        network = self._network
+        return look_around(
+            interfaces=network.interfaces(),
+            lan=self._lan(),
+            multicast=network.discovery.multicast,
+            stun=network.stun(),
+            relays=[relay.status for relay in network.relays.relays()] if network.relays else (),
+            peers=self.peers(),
         )
 
     def _storage(self) -> StorageView:

@@ -19,6 +19,9 @@ from sheaf.ports.clock import (
 from sheaf.ports.diagnosis import (
     InterfaceStatus,
     MulticastStatus,
+    NatKind,
+    StunReport,
+    StunServerStatus,
 )
 from sheaf.ports.network import (
     Announcement,
@@ -99,6 +102,7 @@ __all__ = [
     "MailboxStat",
     "MulticastStatus",
     "Nameplate",
+    "NatKind",
     "OpRow",
     "PathKind",
     "PeerRow",
@@ -118,6 +122,8 @@ __all__ = [
     "Store",
     "StoredItem",
     "StoredRun",
+    "StunReport",
+    "StunServerStatus",
     "TouchedRow",
     "TunnelDescription",
     "TunnelDoor",
