@@ -9,6 +9,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,11 @@ from sheaf.core.base.ids import RendezvousId
 from sheaf.core.wire.relay_words import RefusalCode, RelayRefused
 from sheaf.relay.fleet import Fleet, LocalFleet
 from sheaf.relay.nameplates import LIFE_S, SAYINGS_MAX
+from sheaf.relay.nats_address import parse_nats_address
+from sheaf.relay.nats_fleet import NatsFleet
+from sheaf.relay.nats_link import NatsLink
 from tests.support.daemon import eventually
+from tests.support.nats import NatsServer, nats_server, needs_nats
 
 RID, OTHER = RendezvousId(b"r" * 16), RendezvousId(b"o" * 16)
 TOKEN = b"k" * 16
@@ -69,17 +74,38 @@ class Two:
         return self.fleets[0] is self.fleets[1]
 
 
-@pytest.fixture(params=["local"])
-async def two(request: pytest.FixtureRequest) -> AsyncIterator[Two]:
+@pytest.fixture(params=["local", pytest.param("nats", marks=needs_nats)])
+async def two(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Two]:
     clock = [1000.0]
 
     def pass_time(seconds: float) -> None:
         clock[0] += seconds
 
-    fleet, node = LocalFleet(now=lambda: clock[0], choose=random.Random(1).randrange), Node()
-    await fleet.start(node)
-    yield Two((fleet, fleet), (node, node), pass_time)
-    await fleet.close()
+    if request.param == "local":
+        fleet, node = LocalFleet(now=lambda: clock[0], choose=random.Random(1).randrange), Node()
+        await fleet.start(node)
+        yield Two((fleet, fleet), (node, node), pass_time)
+        await fleet.close()
+        return
+    with nats_server(tmp_path) as server:
+        fleets, nodes = zip(*[nats_node(server, n, lambda: clock[0]) for n in range(2)], strict=True)
+        for fleet, node in zip(fleets, nodes, strict=True):
+            await fleet.start(node)
+        yield Two(fleets, nodes, pass_time)
+        for fleet in fleets:
+            await fleet.close()
+
+
+def nats_node(server: NatsServer, number: int, now: Callable[[], float]) -> tuple[NatsFleet, Node]:
+    fleet = NatsFleet(
+        link=NatsLink(address=parse_nats_address(server.url), name=f"node {number}"),
+        node=f"node{number}",
+        url=f"ws://node{number}.example",
+        replicas=1,
+        now=now,
+        choose=random.Random(number).randrange,
+    )
+    return fleet, Node()
 
 
 # ------------------------------------------------------------------ rendezvous

@@ -27,10 +27,11 @@ needs_nats = pytest.mark.skipif(
 
 
 class NatsServer:
-    """One nats-server with JetStream, on loopback."""
+    """One nats-server on loopback."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, has_jetstream: bool = True) -> None:
         self._folder = folder
+        self._has_jetstream = has_jetstream
         self._store = folder / "jetstream"
         self._port = -1
         self._process: subprocess.Popen[bytes] | None = None
@@ -46,7 +47,8 @@ class NatsServer:
         self._folder.mkdir(parents=True, exist_ok=True)
         for stale in self._folder.glob("*.ports"):
             stale.unlink()
-        command = [NATS_SERVER, "-a", "127.0.0.1", "-p", str(self._port), "-js", "-sd", str(self._store)]
+        command = [NATS_SERVER, "-a", "127.0.0.1", "-p", str(self._port)]
+        command += ["-js", "-sd", str(self._store)] if self._has_jetstream else []
         with (self._folder / "nats.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*command, "--ports_file_dir", str(self._folder)], stdin=subprocess.DEVNULL, stderr=log
@@ -95,9 +97,9 @@ class NatsServer:
 
 
 @contextlib.contextmanager
-def nats_server(folder: Path) -> Iterator[NatsServer]:
+def nats_server(folder: Path, *, has_jetstream: bool = True) -> Iterator[NatsServer]:
     """Run a nats-server for as long as the block lasts."""
-    server = NatsServer(folder).start()
+    server = NatsServer(folder, has_jetstream=has_jetstream).start()
     try:
         yield server
     finally:

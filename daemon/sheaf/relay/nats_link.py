@@ -19,7 +19,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
-from nats.js.errors import APIError
+from nats.js.errors import APIError, ServiceUnavailableError
 
 from sheaf.core.wire.relay_words import RefusalCode, RelayRefused
 from sheaf.relay.nats_address import NatsAddress
@@ -37,6 +37,8 @@ _DELAY_MAX_S: Final = 3.0
 _DELAY_FACTOR: Final = 1.5
 _FULL_CODES: Final = frozenset({10023, 10047, 10077, 10122})
 """JetStream: insufficient resources, no storage, maximum bytes."""
+_OFF_CODES: Final = frozenset({10039, 10076})
+"""JetStream: not enabled, for this account or at all."""
 
 Handler = Callable[[Msg], Awaitable[None]]
 Hook = Callable[[Client], Awaitable[None]]
@@ -254,6 +256,17 @@ def refusing() -> Iterator[None]:
         raise RelayRefused(RefusalCode.FULL if is_full else RefusalCode.UNAVAILABLE) from error
     except (NatsError, OSError, TimeoutError) as error:
         raise RelayRefused(RefusalCode.UNAVAILABLE) from error
+
+
+@contextlib.contextmanager
+def needing_jetstream() -> Iterator[None]:
+    """Say what is wrong with a NATS without JetStream."""
+    try:
+        yield
+    except ServiceUnavailableError as error:
+        if error.err_code in (None, *_OFF_CODES):
+            raise NatsUnfit("JetStream is off there: start nats-server with -js") from None
+        raise
 
 
 async def _close(client: Client) -> None:

@@ -16,7 +16,6 @@ from typing import Final
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.errors import NoRespondersError
 from nats.js import api
 from nats.js.errors import BadRequestError, NotFoundError
 
@@ -24,7 +23,7 @@ from sheaf.core.base.errors import WireError
 from sheaf.core.wire.relay_words import RefusalCode, RelayRefused
 from sheaf.relay.fleet import FleetListener, Side
 from sheaf.relay.nameplates import LIFE_S, NameplateDesk, free_number
-from sheaf.relay.nats_link import REQUEST_S, NatsLink, NatsUnfit, refusing
+from sheaf.relay.nats_link import REQUEST_S, NatsLink, needing_jetstream, refusing
 from sheaf.relay.nats_orders import (
     NAME_BYTES_MAX,
     Order,
@@ -282,7 +281,5 @@ async def prepare_nameplates(client: Client, *, replicas: int) -> None:
         max_age=LIFE_S,
         max_msgs_per_subject=1,
     )
-    try:
+    with needing_jetstream():
         await client.jetstream(timeout=REQUEST_S).add_stream(wanted)
-    except NoRespondersError:
-        raise NatsUnfit("JetStream is off there: start nats-server with -js") from None

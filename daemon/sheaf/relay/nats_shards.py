@@ -15,7 +15,6 @@ from typing import Final, TypeVar
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.errors import NoRespondersError
 from nats.js import JetStreamContext, api
 from nats.js.errors import APIError, BadRequestError, NoStreamResponseError, NotFoundError
 
@@ -23,7 +22,7 @@ from sheaf.core.base.errors import WireError
 from sheaf.core.wire.relay_words import RefusalCode, RelayRefused
 from sheaf.relay.nats_address import NatsAddress
 from sheaf.relay.nats_index import Entry
-from sheaf.relay.nats_link import REQUEST_S, NatsLink, NatsUnfit, refusing
+from sheaf.relay.nats_link import REQUEST_S, NatsLink, NatsUnfit, needing_jetstream, refusing
 from sheaf.relay.nats_words import EXPECT_LAST, ROLLUP, SIZE, Label, Shard, read_label, read_number, shard_of
 from sheaf.relay.store import DAY_S
 
@@ -83,7 +82,8 @@ class NatsShards:
         self._item_bytes_max = item_bytes_max
         self._on_lost = on_lost
         self._is_direct = address.replicas == 1
-        """A replica that lags may answer a direct get: only where there is one, it is as good."""
+        """A replica that lags may answer a direct get: only where there is one, it is as good. It is
+        never used for heads: a stream that is missing does not answer it at all."""
         link.on_up(self._prepare)
 
     @property
@@ -102,7 +102,7 @@ class NatsShards:
 
         async def look() -> api.RawStreamMsg | None:
             try:
-                return await self._jetstream.get_last_msg(shard.stream, subject, direct=self._is_direct)
+                return await self._jetstream.get_last_msg(shard.stream, subject)
             except NotFoundError as error:
                 if error.err_code == _CODE_NO_STREAM:
                     raise
@@ -195,7 +195,7 @@ class NatsShards:
         with refusing():
             try:
                 return await work()
-            except (NoStreamResponseError, NoRespondersError, NotFoundError):
+            except (NoStreamResponseError, NotFoundError):
                 self._on_lost()
             try:
                 await self._prepare(self._link.client)
@@ -211,11 +211,9 @@ class NatsShards:
                 f"it takes messages of {client.max_payload} bytes: set max_payload to {room} or more"
             )
         jetstream = client.jetstream(timeout=REQUEST_S)
-        try:
+        with needing_jetstream():
             for shard in self.shards:
                 await self._make(jetstream, shard)
-        except NoRespondersError:
-            raise NatsUnfit("JetStream is off there: start nats-server with -js") from None
 
     async def _make(self, jetstream: JetStreamContext, shard: Shard) -> None:
         wanted = self._config(shard)
