@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager
@@ -23,8 +24,10 @@ from typing import TypeVar
 
 from websockets.asyncio.client import ClientConnection, connect
 
+from sheaf.clock import SystemClock, system_entropy
 from sheaf.core.wire.relay_frames import Frame, Welcome, decode_frame, encode_frame
 from sheaf.core.wire.relay_words import RELAY_FRAME_BYTES_MAX
+from sheaf.relay.run import Relay, RelayReady, RelaySettings
 from tests.support.daemon import START_DEADLINE_S, _environment
 
 FrameT = TypeVar("FrameT", bound=Frame)
@@ -218,6 +221,17 @@ class FrameClient:
         """Wait until the relay has closed the connection."""
         async with asyncio.timeout(ANSWER_S):
             await self.connection.wait_closed()
+
+
+@contextlib.asynccontextmanager
+async def running_relay(settings: RelaySettings) -> AsyncIterator[tuple[Relay, RelayReady]]:
+    """A relay in this process, for tests that need other limits than a real one lets them choose."""
+    relay = Relay(settings, clock=SystemClock(), entropy=system_entropy)
+    ready = await relay.start()
+    try:
+        yield relay, ready
+    finally:
+        await relay.close()
 
 
 @contextlib.asynccontextmanager

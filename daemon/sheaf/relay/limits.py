@@ -46,7 +46,7 @@ class RelayLimits:
     stored_bytes_per_s: float = 64 * KIB
     """What one address may put into mailboxes in the long run; beyond it, REFUSED RATE."""
     stored_bytes_burst: float = 256 * MIB
-    unsent_bytes_max: int = 256 * KIB
+    unsent_bytes_max: int = 512 * KIB
     """A receiver with more than this waiting is let go; answers to its own requests are not counted."""
     send_s_max: float = 10.0
     tunnels_max: int = 2_000
@@ -98,8 +98,8 @@ class Addresses:
     """Counts per address of the far end; for IPv6, per /64.
 
     Invariants:
-    1. At most 8,192 addresses without a connection are remembered; the longest unseen is forgotten
-       first.
+    1. Of addresses without a connection at most 16,384 are remembered; the longest unseen are
+       forgotten first.
     2. Whoever connects from this machine is not counted, if `trusts_local`.
     """
 
@@ -107,6 +107,9 @@ class Addresses:
         self._limits = limits
         self._now = now
         self._addresses: OrderedDict[str, _Address] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._addresses)
 
     def is_exempt(self, address: str) -> bool:
         """Whether this address is not counted (2)."""

@@ -70,7 +70,11 @@ class RelayMetrics:
         )
         self._mailboxes = Gauge("sheaf_relay_store_mailboxes", "mailboxes in the store", registry=registry)
         self._items = Gauge("sheaf_relay_store_items", "items in the store", registry=registry)
-        self._store_bytes = Gauge("sheaf_relay_store_bytes", "payload bytes in the store", registry=registry)
+        self._store_bytes = Gauge(
+            "sheaf_relay_store_bytes",
+            "bytes in the store, with its overhead if it counts that",
+            registry=registry,
+        )
         self.expired = Counter("sheaf_relay_items_expired", "items dropped by age", registry=registry)
         self.store_up = Gauge("sheaf_relay_store_up", "1: the store answers", registry=registry)
 

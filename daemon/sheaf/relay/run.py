@@ -7,6 +7,7 @@ and many. The clocks, entropy and logging are the command line's to give.
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 import socket
 import ssl
@@ -47,6 +48,7 @@ from sheaf.task_set import TaskSet
 _TICK_S: Final = 1.0
 _EXPIRE_EVERY_S: Final = 300.0
 _CHECK_EVERY_S: Final = 5.0
+_FILES_BESIDES: Final = 64
 _log = structlog.get_logger("sheaf.relay")
 
 
@@ -300,6 +302,7 @@ async def run_relay(
     Raises:
         SheafError: it cannot start; the text says what to do.
     """
+    _allow_files(settings.limits.connections_max)
     relay = Relay(settings, clock=clock, entropy=entropy)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -329,6 +332,16 @@ def read_tokens(path: Path) -> tuple[bytes, ...]:
     if not tokens or any(len(token) > OPERATOR_TOKEN_BYTES_MAX for token in tokens):
         raise UsageError(f"{path} must hold one token a line, each at most {OPERATOR_TOKEN_BYTES_MAX} bytes.")
     return tokens
+
+
+def _allow_files(connections_max: int) -> None:
+    """Ask for as many open files as there may be connections."""
+    wanted = connections_max + _FILES_BESIDES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        _log.warning("fewer open files than connections: raise the limit (LimitNOFILE=)", files=hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard) if hard > 0 else wanted, hard))
 
 
 def _tls(settings: RelaySettings) -> ssl.SSLContext | None:

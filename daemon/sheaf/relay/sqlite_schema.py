@@ -60,7 +60,6 @@ def connect(path: Path) -> sqlite3.Connection:
         raise StorageFailure(f"The relay's store {path} cannot be opened: {error}.") from error
     try:
         _configure(connection, path)
-        _prepare(connection, path)
     except sqlite3.Error as error:
         connection.close()
         raise _failure(error, path) from error
@@ -78,8 +77,11 @@ def disconnect(connection: sqlite3.Connection) -> None:
 
 
 def _configure(connection: sqlite3.Connection, path: Path) -> None:
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # only a new file takes it
-    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    """Refuse what is not ours before anything is written, then set up the connection."""
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # before the first access: no -shm file then
+    is_new = _is_new(connection, path)
+    if is_new:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # later it would need a VACUUM
     mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":
         raise StorageFailure(f"{path.parent} is on a file system without what SQLite needs (WAL).")
@@ -92,20 +94,26 @@ def _configure(connection: sqlite3.Connection, path: Path) -> None:
         f"journal_size_limit = {_WAL_KEPT_BYTES}",
     ):
         connection.execute(f"PRAGMA {pragma}").fetchall()
+    if is_new:
+        _make_tables(connection)
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+def _make_tables(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in _SCHEMA.split(";\n"):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.execute("COMMIT")
+
+
+def _is_new(connection: sqlite3.Connection, path: Path) -> bool:
+    """True for an empty file, False for ours; StorageFailure for everything else."""
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     if tables == 0 and application == 0:
-        connection.execute("BEGIN IMMEDIATE")
-        for statement in _SCHEMA.split(";\n"):
-            connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        connection.execute("COMMIT")
-        return
+        return True
     if application != APPLICATION_ID:
         raise StorageFailure(
             f"{path} is a database of another program. Choose another file with --store sqlite:PATH."
@@ -115,6 +123,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             f"{path} was written by a newer version of Sheaf (schema {version}, this one knows "
             f"{SCHEMA_VERSION}). Install that version again, or choose another file with --store sqlite:PATH."
         )
+    return False
 
 
 def _failure(error: sqlite3.Error, path: Path) -> StorageFailure:

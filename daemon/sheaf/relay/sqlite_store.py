@@ -261,7 +261,10 @@ class SqliteStore:
         """Forget mailboxes that have been empty for a retention; give space back to the disk."""
         count = connection.execute("DELETE FROM mailbox WHERE emptied_s < ?", (before_s,)).rowcount
         self._add(mailboxes=-count)
-        connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+        free = connection.execute("PRAGMA freelist_count").fetchall()[0][0]
+        for _ in range(min(free, _VACUUM_PAGES)):
+            # Python's sqlite3 steps this statement once, which frees one page, whatever number is asked for.
+            connection.execute("PRAGMA incremental_vacuum(1)").fetchall()
 
     def _is_full(self, item: bytes) -> bool:
         totals = self._totals
