@@ -11,6 +11,7 @@ import { codeStateNow, codeWords, spokenTime } from "../model/spoken";
 import { relativeTime } from "../model/time";
 import { Button } from "./controls";
 
+const second_ms = 1_000;
 const minute_ms = 60_000;
 
 interface CopyButtonProps {
@@ -94,7 +95,8 @@ function InvitationNote({ invitation, now }: { invitation: Invitation; now: numb
 
 export function OpenInvitations({ spaceId, invitations, shown, onShow }: OpenInvitationsProps) {
   const { api, people, overlays } = useApp();
-  const now = useNow(minute_ms);
+  const isCounting = invitations.some((invitation) => invitation.code_state === "waiting");
+  const now = useNow(isCounting ? second_ms : minute_ms);
   const open = invitations.filter((invitation) => isOpen(invitation, now));
   if (open.length === 0) return null;
   const revoke = async (id: string) => {

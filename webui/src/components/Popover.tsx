@@ -1,5 +1,5 @@
 /** A button with a small panel below it. */
-import { type ReactNode, useRef, useState } from "react";
+import { type ReactNode, useEffect, useRef, useState } from "react";
 import { useDismiss } from "../hooks/dismiss";
 
 interface PopoverProps {
@@ -25,6 +25,11 @@ export function Popover({
   const [open, setOpen] = useState(false);
   const area = useRef<HTMLDivElement | null>(null);
   const trigger = useRef<HTMLButtonElement | null>(null);
+  const panel = useRef<HTMLDivElement | null>(null);
+  // The panel is read out, and its arrow keys scroll it; Escape gives the focus back.
+  useEffect(() => {
+    if (open) panel.current?.focus({ preventScroll: true });
+  }, [open]);
   useDismiss(area, open, () => {
     setOpen(false);
     trigger.current?.focus();
@@ -45,7 +50,7 @@ export function Popover({
         {button}
       </button>
       {open ? (
-        <div className="popover-panel" role="dialog" aria-label={panelLabel}>
+        <div ref={panel} className="popover-panel" role="dialog" aria-label={panelLabel} tabIndex={-1}>
           {children}
         </div>
       ) : null}
