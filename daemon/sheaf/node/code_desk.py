@@ -12,7 +12,7 @@ from sheaf.core.base.machine import Entropy
 from sheaf.core.protocol.code_words import WordList, is_like_code
 from sheaf.core.protocol.spoken_code import Party
 from sheaf.core.space.roles import Role
-from sheaf.core.wire.relay_url import RelayUrl
+from sheaf.core.wire.relay_url import public_relay_url
 from sheaf.node.code_joins import CodeJoins
 from sheaf.node.code_meeting import CodeMeeting, HoldRelay
 from sheaf.node.events import EventBus
@@ -63,7 +63,13 @@ class CodeDesk:
             events=events,
         )
         self.joins = CodeJoins(
-            me=self._me, joins=joins, meeting=meeting, words=self._words, entropy=entropy, events=events
+            me=self._me,
+            joins=joins,
+            meeting=meeting,
+            is_mine=self.codes.is_waiting,
+            words=self._words,
+            entropy=entropy,
+            events=events,
         )
 
     async def close(self) -> None:
@@ -118,7 +124,7 @@ class CodeDesk:
             return self._joins.start(text)
         if relay is not None:
             try:
-                RelayUrl.parse(relay)
+                relay = public_relay_url(relay)
             except WireError as error:
                 raise UsageError(str(error)) from error
         return await self.joins.start(text, relay)

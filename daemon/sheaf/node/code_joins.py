@@ -79,7 +79,7 @@ class CodeJoin:
     """One join; `ticket_join` once the ticket is here."""
 
     code: SpokenCode
-    relay: str | None = field(repr=False)
+    relay: str | None
     view: JoinView
     ticket_join: str | None = None
     tasks: TaskSet = field(default_factory=lambda: TaskSet("code join"))
@@ -94,6 +94,7 @@ class CodeJoins:
         me: Callable[[], Party],
         joins: TicketJoins,
         meeting: CodeMeeting,
+        is_mine: Callable[[SpokenCode], bool],
         words: LoadWords,
         entropy: Entropy,
         events: EventBus,
@@ -101,6 +102,7 @@ class CodeJoins:
         self._me = me
         self._joins = joins
         self._meeting = meeting
+        self._is_mine = is_mine
         self._words = words
         self._entropy = entropy
         self._events = events
@@ -117,16 +119,17 @@ class CodeJoins:
         """Begin to join with a code.
 
         Args:
-            relay: URL of the relay to ask, for this code only (with a token if it wants one);
-                None: those this daemon uses.
+            relay: public address of the relay to ask, for this code only; None: those this daemon uses.
 
         Raises:
-            UsageError: not a code, or no relay to ask.
+            UsageError: not a code, or one that was made here, or no relay to ask.
         """
         code = (await self._words()).read(text)
         same = next((j for j in self._all.values() if j.code == code and _is_under_way(j)), None)
         if same is not None:  # twice at the same number would be one too many there
             return self._shown(same)
+        if self._is_mine(code):
+            raise UsageError("This is your own code. Say it to the person you invite: they type it in.")
         if relay is None and not self._meeting.relays():
             raise UsageError(_NO_RELAY)
         while len(self._all) >= KEPT:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from sheaf.core.base.errors import TransportFailure, UsageError
-from sheaf.core.wire.relay_url import RelayUrl
 from sheaf.core.wire.relay_words import RefusalCode, RelayRefused
 from sheaf.ports.relay import Nameplate, Relay, RelayPool, RelayState
 
@@ -70,7 +69,7 @@ class CodeMeeting:
         """The second side of nameplate `number`, at `url` or wherever the number is known.
 
         Args:
-            url: a relay's address that `RelayUrl` reads, perhaps with a token; None: any of ours.
+            url: a relay's public address; None: any of ours.
 
         Raises:
             RelayRefused: GONE when nobody waits there, CROWDED when two were there already.
@@ -78,12 +77,11 @@ class CodeMeeting:
         """
         if url is None:
             return await self._claim(number, self.relays())
-        public = RelayUrl.parse(url).text
         release = self._hold(url)
         try:
-            relay = None if self._pool is None else self._pool.relay(public)
+            relay = None if self._pool is None else self._pool.relay(url)
             if relay is None:
-                raise TransportFailure(f"The relay {public} cannot be used.")
+                raise TransportFailure(f"The relay {url} cannot be used.")
             return _Held(await self._claim(number, [relay]), release)
         except BaseException:
             release()

@@ -24,7 +24,7 @@ import structlog
 from sheaf.core.base.errors import SheafError, TransportFailure, UsageError
 from sheaf.core.base.ids import OpId, SpaceId, UserId
 from sheaf.core.base.machine import Entropy, Seconds
-from sheaf.core.protocol.code_words import WordList
+from sheaf.core.protocol.code_words import SpokenCode, WordList
 from sheaf.core.protocol.spoken_code import CodeInviter, Party, RefusalReason, WrongCode, refusal
 from sheaf.core.space.roles import Role
 from sheaf.core.wire.relay_words import RefusalCode, RelayRefused
@@ -174,6 +174,11 @@ class SpokenCodes:
             elif self._is_over(code) and now >= code.ends_at + KEPT_S:
                 del self._codes[code.op_id]
                 self._changed(code)
+
+    def is_waiting(self, code: SpokenCode) -> bool:
+        """Whether this very code was made here and waits for somebody."""
+        mine = (each.view for each in self._codes.values())
+        return any(view.text == code.text and view.state is CodeState.WAITING for view in mine)
 
     def view(self, space_id: SpaceId, op_id: OpId) -> InvitationView:
         """One invitation, with its code if it has one. Raises NotFound."""

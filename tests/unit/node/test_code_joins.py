@@ -130,10 +130,21 @@ async def test_a_word_that_is_none_is_said_at_once_and_burns_nothing() -> None:
         assert code_of(ann, space, op).state is CodeState.WAITING
 
 
+async def test_ones_own_code_is_recognised_and_goes_on_waiting() -> None:
+    async with town("ann", "bob") as here:
+        ann, bob = here.nodes
+        _, _, code = await invite(ann)
+        with pytest.raises(UsageError, match="your own code"):
+            await ann.join(code.text)
+        assert (await join_by(bob, code.text)).error is None
+
+
 async def test_a_relay_named_with_a_ticket_or_named_badly_is_a_mistake() -> None:
     async with town("bob") as here:
         (bob,) = here.nodes
         with pytest.raises(UsageError, match="only a code"):
             await bob.join("sheaf1abc", URL)
+        with pytest.raises(UsageError, match="carries a token"):
+            await bob.join("7-orbit-velvet", "wss://secret@relay.example")
         with pytest.raises(UsageError, match="looks like wss://"):
             await bob.join("7-orbit-velvet", "relay.example")

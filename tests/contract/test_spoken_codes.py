@@ -1,0 +1,134 @@
+"""Spoken codes between two nodes, over the relay in memory and over a real one (PROTOCOL §8)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from sheaf.core.wire.relay_words import RefusalCode, RelayRefused
+from sheaf.node.node import Node
+from sheaf.node.views import CodeState, CodeView
+from sheaf.ports.relay import Relay, RelayPool, RelayState
+from sheaf.signaling.relay_client import RelayWorld
+from sheaf.signaling.relay_pool import RelayConnections
+from sheaf.signaling.relay_socket import RelayDoor
+from sheaf.signaling.resolver import Resolver
+from tests.support.code_town import code_of, invite, is_withdrawn, join_by, misheard, until_state
+from tests.support.memory_network import MemoryLan
+from tests.support.memory_relay import MemoryRelayPool, RelayBox
+from tests.support.nodes import machine, running, until
+from tests.support.relay import RelayProcess
+
+
+@dataclass
+class Place:
+    """Ann and Bob, somebody else at the same relay, and a way to end that relay."""
+
+    ann: Node
+    bob: Node
+    other: Relay
+    end_relay: Callable[[], None]
+
+
+def _in_memory() -> tuple[str, Callable[[], RelayPool], Callable[[], None]]:
+    box = RelayBox("wss://relay.example")
+    return box.url, lambda: MemoryRelayPool(box), lambda: box.switch(is_up=False)
+
+
+def _real(directory: Path, stack: AsyncExitStack) -> tuple[str, Callable[[], RelayPool], Callable[[], None]]:
+    process = RelayProcess(directory).start()
+    stack.callback(process.stop)
+
+    def pool() -> RelayPool:
+        door = RelayDoor(resolver=Resolver())
+        world = RelayWorld(door=door, now=time.monotonic, wall_ms=lambda: 1, chance=lambda: 0.5)
+        return RelayConnections(world=world)
+
+    return process.url, pool, process.kill
+
+
+@pytest.fixture(params=["memory", "real"])
+async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
+    async with AsyncExitStack() as stack:
+        is_real = request.param == "real"
+        url, new_pool, end_relay = _real(tmp_path, stack) if is_real else _in_memory()
+        pools = [new_pool() for _ in range(3)]
+        for pool in pools:
+            stack.push_async_callback(pool.close)
+            pool.set_urls([url])
+        relays = [pool.relays()[0] for pool in pools]
+        await until(lambda: all(relay.status.state is RelayState.CONNECTED for relay in relays))
+        lan = MemoryLan()
+        machines = [machine(lan, name) for name in ("ann", "bob")]
+        for each, pool in zip(machines, pools, strict=False):
+            each.relays = pool
+        ann, bob = await stack.enter_async_context(running(*machines))
+        yield Place(ann, bob, relays[2], end_relay)
+
+
+def number_of(code: CodeView) -> int:
+    return int(code.text.split("-")[0])
+
+
+async def test_the_right_code_brings_somebody_in(place: Place) -> None:
+    space, op, code = await invite(place.ann)
+    joined = await join_by(place.bob, code.text)
+    assert joined.error is None
+    used = await until_state(place.ann, space, op, CodeState.USED)
+    assert used.safety_words is not None
+    assert used.safety_words == joined.safety_words
+    with pytest.raises(RelayRefused):
+        await place.other.claim_nameplate(number_of(code))
+
+
+async def test_a_wrong_word_burns_it_and_both_are_told(place: Place) -> None:
+    space, op, code = await invite(place.ann)
+    failed = await join_by(place.bob, misheard(code))
+    assert failed.error is not None
+    assert failed.error[0] == "The code was not right"
+    await until_state(place.ann, space, op, CodeState.BURNED)
+    await until(lambda: is_withdrawn(place.ann.invitation(space, op)))
+    again = await join_by(place.bob, code.text)
+    assert again.error is not None
+    assert again.error[0] == "Nobody waits for this code"
+
+
+async def test_a_third_makes_it_worthless_for_all(place: Place) -> None:
+    space, op, code = await invite(place.ann)
+    await place.other.claim_nameplate(number_of(code))
+    failed = await join_by(place.bob, code.text)
+    assert failed.error is not None
+    assert failed.error[0] == "Two used this code at the same time"
+    burned = await until_state(place.ann, space, op, CodeState.BURNED)
+    assert "Two came" in (burned.problem or "")
+
+
+async def test_a_withdrawn_code_is_known_to_nobody(place: Place) -> None:
+    space, op, code = await invite(place.ann)
+    await place.ann.revoke_invitation(space, op)
+    failed = await join_by(place.bob, code.text)
+    assert failed.error is not None
+    assert failed.error[0] == "Nobody waits for this code"
+
+
+async def test_a_relay_that_ends_ends_the_code_in_words(place: Place) -> None:
+    space, op, _ = await invite(place.ann)
+    place.end_relay()
+    await until_state(place.ann, space, op, CodeState.FAILED)
+    assert "connection to the relay broke" in (code_of(place.ann, space, op).problem or "")
+
+
+async def test_a_number_is_given_to_one_code_at_a_time(place: Place) -> None:
+    _, _, first = await invite(place.ann)
+    _, _, second = await invite(place.ann)
+    assert number_of(first) != number_of(second)
+    plate = await place.other.allocate_nameplate()
+    assert plate.number not in (number_of(first), number_of(second))
+    with pytest.raises(RelayRefused) as refused:
+        await place.other.claim_nameplate(99_999)
+    assert refused.value.code is RefusalCode.GONE
