@@ -53,19 +53,12 @@ export function DeliveryPanel({ state, knowledge, spaceId, documentId }: Deliver
   const self = useStore(library).status?.user_id ?? null;
   const now = useNow(minute_ms);
   const answer = knowledge.kind === "known" ? knowledge.delivery : null;
-  const problems = answer ? warnings(answer) : [];
+  const relayWarning = useSpace(spaceId)?.delivery?.relay_warning ?? null;
+  const problems = answer ? warnings(answer, relayWarning) : relayWarning ? [relayWarning] : [];
   return (
     <div className="delivery" data-testid="delivery-panel">
       <h3>Where it is</h3>
-      {problems.length > 0 ? (
-        <ul className="delivery-warnings" aria-label="Warnings">
-          {problems.map((problem) => (
-            <li key={problem} data-testid="delivery-warning">
-              <TriangleAlert size={15} aria-hidden="true" /> <span>{problem}</span>
-            </li>
-          ))}
-        </ul>
-      ) : null}
+      <Warnings problems={problems} />
       <div className="delivery-here">
         <span className="delivery-mark" aria-hidden="true">
           <Laptop size={16} />
@@ -84,6 +77,20 @@ export function DeliveryPanel({ state, knowledge, spaceId, documentId }: Deliver
         <NotKnown isAsking={knowledge.kind === "asking"} state={state} documentId={documentId} />
       )}
     </div>
+  );
+}
+
+/** Nothing, as a rule. */
+export function Warnings({ problems }: { problems: readonly string[] }) {
+  if (problems.length === 0) return null;
+  return (
+    <ul className="delivery-warnings" aria-label="Warnings">
+      {problems.map((problem) => (
+        <li key={problem} data-testid="delivery-warning">
+          <TriangleAlert size={15} aria-hidden="true" /> <span>{problem}</span>
+        </li>
+      ))}
+    </ul>
   );
 }
 

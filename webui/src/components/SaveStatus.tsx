@@ -13,8 +13,9 @@ import {
 import type { ReactNode } from "react";
 import { useApp } from "../hooks/app";
 import { useDelivery } from "../hooks/delivery";
+import { useSpace } from "../hooks/library";
 import { useStore } from "../hooks/store";
-import { type DeliveryKnowledge, deliveryWords, type Headline } from "../model/delivery";
+import { type DeliveryWords, deliveryWords, type Headline } from "../model/delivery";
 import type { SpaceId } from "../model/identifiers";
 import { type SaveState, savingWords } from "../model/saving";
 import type { DocumentSession } from "../sync/session";
@@ -47,7 +48,8 @@ export function SaveStatus({ state, session, spaceId }: SaveStatusProps) {
   const { library } = useApp();
   const self = useStore(library).status?.user_id ?? null;
   const knowledge = useDelivery(session);
-  const bar = barOf(state, knowledge, self);
+  const relayWarning = useSpace(spaceId)?.delivery?.relay_warning ?? null;
+  const bar = barOf(state, deliveryWords(knowledge, self, relayWarning));
   return (
     <Popover
       label={`${bar.long}${bar.warning ? ", with a warning" : ""}. Where it is and who has it`}
@@ -78,12 +80,7 @@ interface Bar {
   warning: boolean;
 }
 
-function barOf(
-  state: SaveState,
-  knowledge: DeliveryKnowledge,
-  self: Parameters<typeof deliveryWords>[1],
-): Bar {
-  const words = deliveryWords(knowledge, self);
+function barOf(state: SaveState, words: DeliveryWords): Bar {
   if (state === "saved") {
     return { ...words, icon: headlineIcons[words.headline], long: words.short };
   }

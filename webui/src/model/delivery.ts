@@ -89,13 +89,18 @@ export function recipients(delivery: Delivery, self: UserId | null): Recipient[]
 }
 
 /** "Delivered to Ann", "Delivered to 2 of 3", "Seen by everybody": of the furthest step that anybody reached. */
-export function deliveryWords(knowledge: DeliveryKnowledge, self: UserId | null): DeliveryWords {
-  if (knowledge.kind === "asking") return { headline: "asking", short: "Saved here", warning: false };
+export function deliveryWords(
+  knowledge: DeliveryKnowledge,
+  self: UserId | null,
+  relayWarning: string | null = null,
+): DeliveryWords {
+  const isWarned = relayWarning !== null;
+  if (knowledge.kind === "asking") return { headline: "asking", short: "Saved here", warning: isWarned };
   if (knowledge.kind === "unknown")
-    return { headline: "unknown", short: "Saved here, others unknown", warning: false };
+    return { headline: "unknown", short: "Saved here, others unknown", warning: isWarned };
   const { delivery } = knowledge;
   const people = recipients(delivery, self);
-  const warning = warnings(delivery).length > 0;
+  const warning = warnings(delivery, relayWarning).length > 0;
   const total = people.length;
   const [first] = people;
   const who = (count: number) =>
@@ -110,18 +115,19 @@ export function deliveryWords(knowledge: DeliveryKnowledge, self: UserId | null)
   return { headline: "saved_here", short: "Saved here", warning };
 }
 
-/** What is wrong, a sentence each. */
-export function warnings(delivery: Delivery): string[] {
+/** What is wrong, a sentence each; `relayWarning` is the space's, for what a relay did that is over by now. */
+export function warnings(delivery: Delivery, relayWarning: string | null = null): string[] {
   const { incomplete, relays } = delivery;
   const gaps = incomplete
     ? [
         `Incomplete: ${changes(incomplete.missing)} from ${incomplete.from} ${have(incomplete.missing)} not arrived yet.`,
       ]
     : [];
-  return [...gaps, ...relays.flatMap(relayWarning)];
+  const ofRelays = relays.flatMap(warningOf);
+  return [...gaps, ...(ofRelays.length === 0 && relayWarning !== null ? [relayWarning] : ofRelays)];
 }
 
-function relayWarning({ url, state, detail }: RelayDelivery): string[] {
+function warningOf({ url, state, detail }: RelayDelivery): string[] {
   if (state === "full") return [detail ?? `${relayName(url)} is full and takes nothing more for this space.`];
   if (state === "lost")
     return [detail ?? `${relayName(url)} has lost what it kept. It is being put back from this laptop.`];

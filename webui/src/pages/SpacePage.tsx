@@ -2,10 +2,12 @@
 import { FileText, Hash, Sprout, UserPlus } from "lucide-react";
 import { useEffect } from "react";
 import { Button, EmptyState, Spinner } from "../components/controls";
+import { Warnings } from "../components/DeliveryPanel";
 import { useActions } from "../hooks/actions";
 import { useApp } from "../hooks/app";
 import { useSpace } from "../hooks/library";
 import { useStore } from "../hooks/store";
+import { spaceWarning } from "../model/delivery";
 import type { SpaceId } from "../model/identifiers";
 import { titleOf } from "../model/library";
 import { relativeTime } from "../model/time";
@@ -46,6 +48,7 @@ export function SpacePage({ spaceId }: { spaceId: SpaceId }) {
   }
   const canEdit = space.role !== "reader";
   const now = Date.now();
+  const warning = spaceWarning(space.delivery);
   const recent = [...documents].sort((a, b) => (a.updated_at < b.updated_at ? 1 : -1)).slice(0, recent_max);
   return (
     <div className="paper space-page">
@@ -54,6 +57,7 @@ export function SpacePage({ spaceId }: { spaceId: SpaceId }) {
         {space.member_count === 1 ? "Only you, so far" : `${space.member_count} people`} ·{" "}
         {documents.length === 1 ? "1 page" : `${documents.length} pages`}
       </p>
+      <Warnings problems={warning ? [warning] : []} />
       {documents.length === 0 ? (
         <EmptyState
           icon={<FileText size={30} />}

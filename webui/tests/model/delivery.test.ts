@@ -100,6 +100,14 @@ describe("what is wrong", () => {
     ]);
   });
 
+  it("includes what a relay did to the space, unless that is said already", () => {
+    const rolledBack = "relay.example went back to an older copy.";
+    expect(warnings(delivery([]), rolledBack)).toEqual([rolledBack]);
+    expect(deliveryWords({ kind: "known", delivery: delivery([]) }, null, rolledBack).warning).toBe(true);
+    const relays = [{ url: "wss://relay.example", state: "lost" as const, detail: "It lost all." }];
+    expect(warnings(delivery([], { relays }), rolledBack)).toEqual(["It lost all."]);
+  });
+
   it("counts one as one", () => {
     const incomplete = { missing: 1, from: "Ann's laptop" };
     expect(warnings(delivery([], { incomplete }))[0]).toMatch(/1 change from Ann's laptop has not/);
