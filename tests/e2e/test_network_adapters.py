@@ -332,3 +332,34 @@ for number in range(1000):
         seen = {event["instance"] for event in alice.said if event["event"] == "sighting"}
         assert 100 < len(seen) <= 256
         assert connect(alice, bob)["took_s"] < 3.0
+
+
+def test_n18_somebody_who_takes_a_daemons_name_hides_it_for_a_moment_at_most() -> None:
+    with netns.lan(3) as lan:
+        alice, bob = Agent(lan[0], ALICE), Agent(lan[1], BOB)
+        bob.tell("announce", tags=[TAG])
+        name = alice.until("sighting", has(TAG), seconds=3)["instance"]
+        thief = """
+import socket, sys
+from zeroconf import DNSOutgoing, DNSPointer, DNSService, DNSText, DNSAddress, const
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("10.77.0.3"))
+kind, host = "_sheaf._tcp.local.", "thief.local."
+name, unique = f"{sys.argv[1]}.{kind}", const._CLASS_IN | const._CLASS_UNIQUE
+text = b"\x03v=1" + b"\x0en=" + bytes(12) + b"\x08t=thiefs"
+out = DNSOutgoing(const._FLAGS_QR_RESPONSE | const._FLAGS_AA)
+out.add_answer_at_time(DNSPointer(kind, const._TYPE_PTR, const._CLASS_IN, 120, name), 0)
+out.add_answer_at_time(DNSService(name, const._TYPE_SRV, unique, 120, 0, 0, 4000, host), 0)
+out.add_answer_at_time(DNSText(name, const._TYPE_TXT, unique, 120, text), 0)
+out.add_answer_at_time(DNSAddress(host, const._TYPE_A, unique, 120, bytes([10, 77, 0, 3])), 0)
+for packet in out.packets():
+    s.sendto(packet, ("224.0.0.251", 5353))
+"""
+        lan[2].run(sys.executable, "-c", thief, name, timeout_s=30)
+        alice.until("sighting", lambda event: "10.77.0.3:4000" in event["addresses"], seconds=5)
+        assert connect(alice, bob)["took_s"] < 3.0
+        bob.tell("announce", tags=[TAG, OTHER_TAG])
+        found = alice.until("sighting", has(OTHER_TAG), seconds=10)
+        assert found["addresses"] == [bob.address]
+        alice.stop()
+        bob.stop()

@@ -122,6 +122,13 @@ class Lan:
     def __getitem__(self, number: int) -> Computer:
         return self.computers[number]
 
+    def replace_interface(self, number: int, name: str, address: str) -> None:
+        """Take a computer's `eth0` away and give it another interface on this switch, e.g. 'wlan0'."""
+        computer = self.computers[number]
+        ip("-n", computer.name, "link", "del", "eth0")
+        computer.address = address
+        _plug(self.switch, number, computer, name)
+
     def cable(self, number: int, state: str) -> None:
         """Pull ('down') or plug ('up') the cable of one computer, seen as lost carrier by it."""
         ip("-n", self.switch, "link", "set", f"port{number}", state)
@@ -146,7 +153,9 @@ def lan(count: int, *, has_default_route: bool = False, subnet: str = "10.77.0")
         for position in range(count):
             computer = Computer(f"{prefix}c{position}", f"{subnet}.{position + 1}")
             made.computers.append(computer)
-            _plug(made.switch, position, computer)
+            ip("netns", "add", computer.name)
+            ip("-n", computer.name, "link", "set", "lo", "up")
+            _plug(made.switch, position, computer, "eth0")
             if has_default_route:
                 ip("-n", computer.name, "route", "add", "default", "via", f"{subnet}.254")
         yield made
@@ -169,15 +178,13 @@ def lonely(*, is_loopback_up: bool = True) -> Iterator[Computer]:
         destroy(computer)
 
 
-def _plug(switch: str, position: int, computer: Computer) -> None:
+def _plug(switch: str, position: int, computer: Computer, interface: str) -> None:
     port = f"port{position}"
-    ip("netns", "add", computer.name)
-    ip("-n", computer.name, "link", "set", "lo", "up")
-    ip("-n", switch, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", computer.name)
+    ip("-n", switch, "link", "add", port, "type", "veth", "peer", "name", interface, "netns", computer.name)
     ip("-n", switch, "link", "set", port, "master", "br0")
     ip("-n", switch, "link", "set", port, "up")
-    ip("-n", computer.name, "addr", "add", f"{computer.address}/24", "dev", "eth0")
-    ip("-n", computer.name, "link", "set", "eth0", "up")
+    ip("-n", computer.name, "addr", "add", f"{computer.address}/24", "dev", interface)
+    ip("-n", computer.name, "link", "set", interface, "up")
 
 
 def destroy(computer: Computer) -> None:
