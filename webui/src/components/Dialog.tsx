@@ -1,6 +1,6 @@
 /** A modal window on the native element: the browser keeps the focus inside and closes on Escape. */
 import { X } from "lucide-react";
-import { type ReactNode, useEffect, useId, useRef } from "react";
+import { type ReactNode, useId, useLayoutEffect, useRef, useState } from "react";
 import { IconButton } from "./controls";
 
 interface DialogProps {
@@ -14,9 +14,11 @@ interface DialogProps {
 export function Dialog({ title, onClose, children, footer, wide = false }: DialogProps) {
   const element = useRef<HTMLDialogElement | null>(null);
   const heading = useId();
+  // Taken while drawing: a field with autoFocus has the focus before the dialog is modal.
+  const [opener] = useState(() => document.activeElement);
   const closeRef = useRef(onClose);
   closeRef.current = onClose;
-  useEffect(() => {
+  useLayoutEffect(() => {
     const dialog = element.current;
     if (!dialog) return;
     if (!dialog.open) dialog.showModal();
@@ -34,8 +36,10 @@ export function Dialog({ title, onClose, children, footer, wide = false }: Dialo
       dialog.removeEventListener("cancel", onCancel);
       dialog.removeEventListener("pointerdown", onPress);
       dialog.close();
+      // The element leaves the page at once, so the browser does not do this.
+      if (opener instanceof HTMLElement && opener.isConnected) opener.focus();
     };
-  }, []);
+  }, [opener]);
   return (
     <dialog ref={element} className={`dialog ${wide ? "dialog-wide" : ""}`} aria-labelledby={heading}>
       <div className="dialog-body">

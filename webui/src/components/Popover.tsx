@@ -1,5 +1,6 @@
 /** A button with a small panel below it. */
 import { type ReactNode, useEffect, useRef, useState } from "react";
+import { useApp } from "../hooks/app";
 import { useDismiss } from "../hooks/dismiss";
 
 interface PopoverProps {
@@ -22,6 +23,7 @@ export function Popover({
   data,
   children,
 }: PopoverProps) {
+  const { overlays } = useApp();
   const [open, setOpen] = useState(false);
   const area = useRef<HTMLDivElement | null>(null);
   const trigger = useRef<HTMLButtonElement | null>(null);
@@ -34,6 +36,12 @@ export function Popover({
     setOpen(false);
     trigger.current?.focus();
   });
+  // A dialog that was asked for in here takes the panel's place, and gives the focus back to the button.
+  const giveWay = () => {
+    if (overlays.overlay.get().kind === "none") return;
+    trigger.current?.focus();
+    setOpen(false);
+  };
   return (
     <div className="popover" ref={area}>
       <button
@@ -50,7 +58,15 @@ export function Popover({
         {button}
       </button>
       {open ? (
-        <div ref={panel} className="popover-panel" role="dialog" aria-label={panelLabel} tabIndex={-1}>
+        // biome-ignore lint/a11y/useKeyWithClickEvents: nothing to press itself; it hears the buttons inside, from any key
+        <div
+          ref={panel}
+          className="popover-panel"
+          role="dialog"
+          aria-label={panelLabel}
+          tabIndex={-1}
+          onClick={giveWay}
+        >
           {children}
         </div>
       ) : null}
