@@ -9,10 +9,11 @@ from __future__ import annotations
 from sheaf.core.base.errors import NotFound, UsageError, WireError
 from sheaf.core.base.ids import OpId, SpaceId
 from sheaf.core.base.machine import Entropy
-from sheaf.core.protocol.code_words import WordList, is_like_code
+from sheaf.core.protocol.code_words import EXAMPLE, WordList, is_like_code
 from sheaf.core.protocol.spoken_code import Party
 from sheaf.core.space.roles import Role
 from sheaf.core.wire.relay_url import public_relay_url
+from sheaf.core.wire.ticket import TICKET_PREFIX
 from sheaf.node.code_joins import CodeJoins
 from sheaf.node.code_meeting import CodeMeeting, HoldRelay
 from sheaf.node.events import EventBus
@@ -121,6 +122,11 @@ class CodeDesk:
         if not is_like_code(text):
             if relay is not None:
                 raise UsageError("a ticket names its own relays; only a code needs to be told of one")
+            if TICKET_PREFIX not in text.lower():
+                raise UsageError(
+                    f"This is neither a ticket, which begins with {TICKET_PREFIX}, nor a code, which is a "
+                    f"number and two words like {EXAMPLE}."
+                )
             return self._joins.start(text)
         if relay is not None:
             try:

@@ -186,10 +186,11 @@ class CodeJoins:
             self._fail(join, _REFUSED[refused.reason])
         except RelayRefused as refused:
             self._fail(join, _why_refused(refused))
+        except _BrokeOff as failure:
+            self._fail(join, ("The connection to the relay broke", f"{_sentence(failure)} {_ASK_AGAIN}"))
         except TransportFailure as failure:
-            self._fail(
-                join, ("The relay cannot be reached", f"{failure} The code may still be good: try again.")
-            )
+            still = "The code may still be good: try again."
+            self._fail(join, ("The relay cannot be reached", f"{_sentence(failure)} {still}"))
         except TimeoutError:
             self._fail(join, _SILENT)
         except ProtocolViolation as error:
@@ -211,6 +212,10 @@ class CodeJoins:
             offer = await _hear(plate, OFFER_S)
             await plate.say(joiner.answer(offer))
             return joiner.granted(await _hear(plate, GRANT_S))
+        except RelayRefused:
+            raise
+        except TransportFailure as failure:
+            raise _BrokeOff(f"{failure}; in the middle of it, so this code is used up") from failure
         finally:
             await plate.release()
 
@@ -246,6 +251,10 @@ async def _hear(plate: Nameplate, timeout_s: float) -> bytes:
             return await plate.hear()
         except RelayRefused as refused:
             raise _Left(refused.code) from refused
+
+
+class _BrokeOff(TransportFailure):
+    """The connection broke after the number was taken."""
 
 
 class _Left(RelayRefused):

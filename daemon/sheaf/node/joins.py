@@ -116,7 +116,7 @@ class Joins:
         try:
             ticket = Ticket.decode(text)
         except WireError as error:
-            raise UsageError(f"this is not a usable ticket: {error}") from error
+            raise UsageError(str(error)) from error
         running = (join for join in self._joins.values() if not join.finished.is_set())
         same = next((join for join in running if join.ticket.space_id == ticket.space_id), None)
         is_left = same is not None and (

@@ -53,6 +53,20 @@ async def test_an_inviter_that_says_nothing_is_not_waited_for_for_ever(
         assert failed.error[0] == "The inviting side does not answer"
 
 
+async def test_a_relay_that_goes_away_in_the_middle_has_used_the_code_up() -> None:
+    async with town("bob") as here:
+        (bob,) = here.nodes
+        plate = await here.relay.allocate_nameplate()
+        begun = await bob.join(f"{plate.number}-orbit-velvet")
+        await until(lambda: len(here.box.plates[plate.number]) == 2)
+        here.box.switch(is_up=False)
+        await until(lambda: bob.join_status(begun.join_id).state is JoinState.FAILED)
+        error = bob.join_status(begun.join_id).error
+        assert error is not None
+        assert error[0] == "The connection to the relay broke"
+        assert "used up" in error[1]
+
+
 @pytest.mark.parametrize("junk", [b"", b"\xff" * 40, b"x" * 4096])
 async def test_junk_instead_of_an_offer_is_not_trusted(junk: bytes) -> None:
     async with town("bob") as here:
@@ -137,6 +151,21 @@ async def test_ones_own_code_is_recognised_and_goes_on_waiting() -> None:
         with pytest.raises(UsageError, match="your own code"):
             await ann.join(code.text)
         assert (await join_by(bob, code.text)).error is None
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("orbit velvet", "neither a ticket, which begins with sheaf1, nor a code"),
+        ("https://example.org/", "neither a ticket"),
+        ("sheaf1abc", "damaged"),
+        ("7-orbit", "a number and 2 words"),
+    ],
+)
+async def test_what_is_neither_ticket_nor_code_is_said_so(typed: str, said: str) -> None:
+    async with town("bob") as here:
+        with pytest.raises(UsageError, match=said):
+            await here.nodes[0].join(typed)
 
 
 async def test_a_relay_named_with_a_ticket_or_named_badly_is_a_mistake() -> None:
