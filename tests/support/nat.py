@@ -28,6 +28,8 @@ from tests.support.netns import Computer, destroy, fresh_prefix, ip
 
 _COMMAND_S_MAX: Final = 10
 _FORWARDING: Final = Path("/proc/sys/net/ipv4/ip_forward")
+_DOUBLES_CHECK: Final = [Path(f"/proc/sys/net/ipv6/conf/{which}/accept_dad") for which in ("all", "default")]
+"""Duplicate address detection keeps an interface from answering for its first second or two."""
 _FORWARDING_V6: Final = Path("/proc/sys/net/ipv6/conf/all/forwarding")
 
 
@@ -201,7 +203,11 @@ table ip cone {
 def _computer(name: str, address: str | None = None) -> Computer:
     ip("netns", "add", name)
     ip("-n", name, "link", "set", "lo", "up")
-    return Computer(name, address)
+    computer = Computer(name, address)
+    with computer.entered():
+        for switch in _DOUBLES_CHECK:
+            switch.write_text("0")
+    return computer
 
 
 def _on_the_switch(made: Internet, computer: Computer, interface: str, port: str, *addresses: str) -> None:
