@@ -80,7 +80,7 @@ export function NewSpaceDialog({ onClose }: { onClose: () => void }) {
       label="Name"
       initial=""
       placeholder="Island trip"
-      lead="A space holds pages and the people who share them. It lives on this laptop and on theirs, nowhere else."
+      lead="A space holds pages and the people who share them. It lives on this laptop and on theirs, and nobody else can read it."
       submit="Make the space"
       onClose={onClose}
       save={async (name) => actions.openSpace((await library.createSpace(name)).space_id)}
@@ -130,7 +130,7 @@ export function LeaveSpaceDialog({ spaceId, onClose }: { spaceId: SpaceId; onClo
     >
       <p className="lead">
         Its pages are removed from this laptop. The others keep theirs. What you wrote and nobody has received
-        yet is lost, so look at “Saved” first.
+        yet is lost, so look first at what it says above your pages.
       </p>
     </Dialog>
   );

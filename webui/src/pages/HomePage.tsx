@@ -50,7 +50,7 @@ export function HomePage() {
     >
       <p>
         A space holds pages and the people who share them. What you write goes from laptop to laptop, sealed,
-        and is kept on each. There is no server in between.
+        and is kept on each. No server in between can read it.
       </p>
     </EmptyState>
   );
