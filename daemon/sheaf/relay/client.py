@@ -148,9 +148,22 @@ class Client:
     # ------------------------------------------------------------------ the end
 
     async def say_last(self, code: ErrorCode) -> None:
-        """Say why, and close."""
+        """Say why, and close. Called by the task that reads.
+
+        What the other side still sends is thrown away: unread, it would keep its good-bye from us.
+        """
         self.push(Error(code))
-        await self.close()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.close())
+            group.create_task(self._discard())
+
+    async def _discard(self) -> None:
+        while True:
+            try:
+                if await self.receive_raw() is None:
+                    return
+            except WireError:
+                continue
 
     def part(self, code: ErrorCode) -> None:
         """Say why; the other side is expected to go. A tunnel carries no frames: it just ends later."""

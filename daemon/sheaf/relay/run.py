@@ -87,7 +87,7 @@ class Relay:
         self._settings = settings
         self._clock = clock
         self._entropy = entropy
-        self._metrics = RelayMetrics()
+        self.metrics = RelayMetrics()
         self._stack = AsyncExitStack()
         self._tasks = TaskSet("relay")
         self._store_answers = True
@@ -130,7 +130,7 @@ class Relay:
     # ------------------------------------------------------------------ putting together
 
     async def _start(self) -> RelayReady:
-        settings, clock, metrics = self._settings, self._clock, self._metrics
+        settings, clock, metrics = self._settings, self._clock, self.metrics
         self._tls = _tls(settings)
         sockets = bind_tcp(*parse_listen(settings.listen))
         self._stack.callback(_close_all, sockets)
@@ -201,7 +201,7 @@ class Relay:
                 ) from error
             _log.warning("no STUN: the UDP port is taken", port=port)
             return 0
-        for transport in await serve_stun(sockets, metrics=self._metrics, now=self._clock.now):
+        for transport in await serve_stun(sockets, metrics=self.metrics, now=self._clock.now):
             self._stack.callback(transport.close)
         return port
 
@@ -270,7 +270,7 @@ class Relay:
 
     async def _check_store(self, mailboxes: Mailboxes) -> None:
         try:
-            self._metrics.totals(await mailboxes.totals())
+            self.metrics.totals(await mailboxes.totals())
         except RelayRefused as refusal:
             if self._store_answers:
                 _log.error("the store does not answer", why=str(refusal))
@@ -279,12 +279,12 @@ class Relay:
             if not self._store_answers:
                 _log.info("the store answers again")
             self._store_answers = True
-        self._metrics.store_up.set(self._store_answers)
+        self.metrics.store_up.set(self._store_answers)
 
     async def _expire_often(self, store: MailboxStore) -> None:
         while True:
             try:
-                self._metrics.expired.inc(await store.expire(self._clock.wall_ms() / 1000))
+                self.metrics.expired.inc(await store.expire(self._clock.wall_ms() / 1000))
             except RelayRefused:
                 _log.warning("old items were not dropped: the store does not answer")
             await asyncio.sleep(_EXPIRE_EVERY_S)
@@ -296,6 +296,7 @@ async def run_relay(
     clock: Clock,
     entropy: Callable[[int], bytes],
     on_ready: Callable[[RelayReady], None],
+    on_stopping: Callable[[], None],
 ) -> None:
     """Serve until SIGTERM or SIGINT; SIGHUP reads the certificate again.
 
@@ -312,6 +313,7 @@ async def run_relay(
     on_ready(await relay.start())
     try:
         await stopped.wait()
+        on_stopping()
         _log.info("stopping")
         await relay.stop()
     finally:
