@@ -146,7 +146,9 @@ def _peers(view: NetworkView) -> Iterator[NetworkFinding]:
 
 
 def _because(peer: NetworkPeerView) -> str:
-    return peer.reason or "no direct path was found."
+    """The reason as a sentence; its first words name the path, which was said already."""
+    reason = (peer.reason or "no direct path was found").partition(": ")
+    return f"{reason[2] or reason[0]}."
 
 
 def _relayed_advice(view: NetworkView) -> str:

@@ -84,11 +84,12 @@ def test_a_symmetric_router_is_named() -> None:
 
 
 def test_who_is_reached_through_the_relay_is_said_with_the_reason() -> None:
-    relayed = peer(path="relay", path_reason="UDP does not get through between these networks")
+    relayed = peer(path="relay", path_reason="relay: UDP does not get through between these networks")
     finding = only(surroundings(peers=(relayed,)))
     assert finding.level is FindingLevel.HINT
-    assert "Grace (desk)" in finding.what
-    assert "UDP does not get through" in finding.what
+    assert finding.what == (
+        "Grace (desk) is connected through the relay: UDP does not get through between these networks."
+    )
 
 
 def test_a_tunnel_is_a_hint_between_computers_and_nothing_on_one() -> None:
