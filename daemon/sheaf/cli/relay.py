@@ -85,16 +85,12 @@ def relay(
 
     import asyncio
 
-    from sheaf.clock import SystemClock, system_entropy
     from sheaf.core.base.errors import SheafError, UsageError
     from sheaf.core.base.limits import MIB
     from sheaf.log import configure_logging
     from sheaf.relay.limits import RelayLimits
-    from sheaf.relay.run import RelaySettings, read_tokens, run_relay
+    from sheaf.relay.run import RelaySettings, read_tokens
     from sheaf.relay.store import DAY_S, StoreLimits
-
-    def on_ready(ready: RelayReady) -> None:
-        _announce(ready, settings, as_json=log_format == "json")
 
     try:
         settings = RelaySettings(
@@ -121,11 +117,42 @@ def relay(
             cast('Literal["text", "json"]', log_format),
             cast('Literal["debug", "info", "warning", "error"]', log_level),
         )
-        asyncio.run(run_relay(settings, clock=SystemClock(), entropy=system_entropy, on_ready=on_ready))
+        asyncio.run(_serve(settings, as_json=log_format == "json"))
     except UsageError as error:
         raise CommandFailed(str(error), ExitCode.USAGE) from error
     except SheafError as error:
         raise CommandFailed(str(error), ExitCode.FAILED) from error
+
+
+async def _serve(settings: RelaySettings, *, as_json: bool) -> None:
+    """Run, and keep the service manager informed if there is one."""
+    from sheaf.clock import SystemClock, system_entropy
+    from sheaf.relay.run import run_relay
+    from sheaf.task_set import TaskSet
+    from sheaf.watchdog import Notifier, watch
+
+    notifier, tasks = Notifier(), TaskSet("relay")
+
+    def on_ready(ready: RelayReady) -> None:
+        _announce(ready, settings, as_json=as_json)
+        notifier.ready(f"serving at {ready.url}")
+        tasks.spawn(watch(notifier, _nothing), "watchdog")
+
+    try:
+        await run_relay(
+            settings,
+            clock=SystemClock(),
+            entropy=system_entropy,
+            on_ready=on_ready,
+            on_stopping=notifier.stopping,
+        )
+    finally:
+        await tasks.close()
+
+
+async def _nothing() -> None:
+    """All a relay proves to be alive is that its loop is on time: a store that is out of reach is told by
+    /healthz, and not mended by a restart."""
 
 
 def _announce(ready: RelayReady, settings: RelaySettings, *, as_json: bool) -> None:
