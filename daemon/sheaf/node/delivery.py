@@ -32,6 +32,8 @@ PASS_ON_AFTER_S: Final = 10.0
 """Others' receipts are passed on when nobody spoke for so long: in a mesh all have them by then."""
 KEEP_AFTER_S: Final = 5.0
 """Receipts are written down this late; who is asked again says it again."""
+INCOMPLETE_AFTER_S: Final = 3.0
+"""What others hold and we do not is on its way for so long; then people are told."""
 PARTIALS_MAX: Final = 6
 """After so many partial receipts a full one."""
 
@@ -89,6 +91,8 @@ class Delivery:
         self._has_moved = True
         self._must_be_full = False
         self._counter_min = 0
+        self._missing_since: float | None = None
+        self._tell_due: float | None = None
         self.on_news: Callable[[], None] = _nothing
 
     def _restore(self, row: ReceiptRow) -> None:
@@ -193,11 +197,36 @@ class Delivery:
                 count += 1
                 self._note_unkept(receipt.device_id)
         if count:
+            self.incomplete()
             if len(self._greeted) > (source is not None):
                 self._pass_on_due = self._clock.now() + PASS_ON_AFTER_S
                 self._arm()
             self.on_news()
         return count
+
+    def incomplete(self) -> tuple[int, DeviceId] | None:
+        """How many envelopes a member's device says it holds and that have not come, for a while now, and
+        which device says most. None when nothing is missing, or only just."""
+        durable, logs = self._host.durable, self._host.space.logs
+        most: tuple[int, DeviceId] | None = None
+        for device_id, word in self.book.items():
+            missing = sum(
+                seq - durable.get(log, 1)
+                for log, seq in word.holds.items()
+                if seq > durable.get(log, 1) and not ((head := logs.get(log)) and head.frozen)
+            )
+            if missing > (0 if most is None else most[0]) and self._host.is_member(device_id):
+                most = (missing, device_id)
+        if most is None:
+            self._missing_since = None
+        elif self._missing_since is None:
+            self._missing_since = self._clock.now()
+            self._tell_due = self._clock.now() + INCOMPLETE_AFTER_S
+            self._arm()
+        is_old = self._missing_since is not None
+        if is_old and self._clock.now() - (self._missing_since or 0.0) >= INCOMPLETE_AFTER_S:
+            return most
+        return None
 
     def greet(self, listener: ReceiptListener) -> None:
         """A peer is live: ask for what it knows, beginning with what we know."""
@@ -262,10 +291,13 @@ class Delivery:
                 self._pass_on(listener)
         if self._keep_due is not None and now >= self._keep_due:
             self.keep()
+        if self._tell_due is not None and now >= self._tell_due:
+            self._tell_due = None
+            self.on_news()
         self._arm()
 
     def _arm(self) -> None:
-        dues = (self._speak_due, self._pass_on_due, self._keep_due)
+        dues = (self._speak_due, self._pass_on_due, self._keep_due, self._tell_due)
         self._timer.arm(min((due for due in dues if due is not None), default=None))
 
 

@@ -17,6 +17,11 @@ class WakeTimer:
         self._handle: asyncio.TimerHandle | None = None
         self._due: float | None = None
 
+    @property
+    def due(self) -> float | None:
+        """When it is set to wake."""
+        return self._due
+
     def arm(self, due: float | None) -> None:
         """Wake at monotonic time `due`; None cancels. Keeps an alarm that is already right."""
         if due == self._due and (self._handle is not None or due is None):

@@ -77,7 +77,7 @@ class EventBus:
         self._subscriptions.append(subscription)
         return subscription
 
-    def publish(self, kind: str, **data: str | int | None) -> None:
+    def publish(self, kind: str, /, **data: str | int | None) -> None:
         """Tell every listener."""
         event = Event(kind, data)
         for subscription in tuple(self._subscriptions):

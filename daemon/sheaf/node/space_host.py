@@ -266,12 +266,14 @@ class SpaceHost:
 
     # ------------------------------------------------------------------ from peers
 
-    def ingest(self, run: Run, done: Callable[[IngestResult], None]) -> None:
+    def ingest(self, run: Run, done: Callable[[IngestResult], None] | None = None) -> IngestResult:
         """Take in a run; `done` is called with the outcome once it is durable."""
         unit = self._committer.unit
         result = self.space.ingest_run(run)
         self._take(result, unit.batch)
-        self._committer.after_commit(lambda: done(result))
+        if done is not None:
+            self._committer.after_commit(lambda: done(result))
+        return result
 
     def _take(self, result: IngestResult, batch: WriteBatch) -> None:
         """Everything an ingest came to goes into one unit."""

@@ -1,0 +1,421 @@
+"""The mailboxes of one space on one relay: read when there is news, filled while somebody is away.
+
+Nothing happens while everybody is there, or nothing changes. An upload waits two seconds for more to
+come (less when much waits), longer for what another live member will most likely upload himself. What
+goes wrong is tried again; what people should know becomes a warning (PROTOCOL §7).
+
+Invariants:
+1. Edits are sealed for the mailbox only when a device is away and the relay is there (decision 0040).
+2. Whatever the relay says or does, only our own store and signed receipts decide what others have.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import structlog
+
+from sheaf.core.base.errors import StorageFailure, TransportFailure
+from sheaf.core.base.ids import DeviceId
+from sheaf.core.base.limits import KIB
+from sheaf.core.base.machine import Entropy
+from sheaf.core.crypto.key_schedule import SpaceKeys
+from sheaf.core.protocol.coverage import Coverage
+from sheaf.core.wire.relay_words import RefusalCode, RelayRefused
+from sheaf.node.mailbox import Mailbox
+from sheaf.node.mailbox_memory import MailboxMemory, Trouble
+from sheaf.node.mailbox_needs import Need, absent, floors, needed, needed_in_old
+from sheaf.node.mailbox_writer import COMPACT_BYTES, COMPACT_ITEMS, MailboxWriter
+from sheaf.node.space_host import SpaceHost
+from sheaf.ports import Clock, Relay, RelayState, Store
+
+UPLOAD_AFTER_S: Final = 2.0
+OTHERS_UPLOAD_AFTER_S: Final = 6.0
+"""What another live member wrote, he uploads himself; so long he is given."""
+RECEIPTS_AFTER_S: Final = 20.0
+"""Receipts alone, while somebody else is live: he brings them along."""
+UPLOAD_AT_BYTES: Final = 32 * KIB
+RETRY_S: Final = 5.0
+RETRY_S_MAX: Final = 60.0
+COMPACT_AGAIN_S: Final = 600.0
+QUIET_MS_MAX: Final = 30 * 86_400_000
+"""A mailbox nobody used for so long may have expired; that it is gone is no news."""
+
+logger = structlog.get_logger("sheaf.mailbox")
+
+
+class MailboxState(StrEnum):
+    """How it goes with one relay."""
+
+    OK = "ok"
+    UNREACHABLE = "unreachable"
+    FULL = "full"
+
+
+@dataclass(frozen=True, slots=True)
+class RelayWarning:
+    """What people should know: `kind` is 'lost', 'rolled_back' or 'full'; `detail` a whole sentence."""
+
+    kind: str
+    detail: str
+
+
+class MailboxWorker:
+    """See the module. `run` until cancelled."""
+
+    def __init__(
+        self,
+        *,
+        host: SpaceHost,
+        relay: Relay,
+        own: DeviceId,
+        store: Store,
+        clock: Clock,
+        entropy: Entropy,
+        memories: dict[bytes, MailboxMemory],
+        counts: dict[str, float],
+        on_change: Callable[[], None],
+        on_warning: Callable[[RelayWarning], None],
+    ) -> None:
+        self.relay = relay
+        self._host = host
+        self._own = own
+        self._store = store
+        self._clock = clock
+        self._entropy = entropy
+        self._memories = memories
+        self._counts = counts
+        self._on_change = on_change
+        self._on_warning = on_warning
+        self._boxes: dict[bytes, tuple[Mailbox, Callable[[], None]]] = {}
+        self._wakeup = asyncio.Event()
+        self._wakeup.set()
+        self._is_hurried = False
+        self._rested = asyncio.Event()
+        self._noticed: dict[str, float] = {}
+        """When each kind of need was noticed first."""
+        self._due: float | None = None
+        self._retry_s = RETRY_S
+        self._compact_due: float | None = None
+        self._was_connected = False
+        self._must_compact = False
+        self._jitter: float | None = None
+        self.state = MailboxState.OK
+        self.detail: str | None = None
+
+    # ------------------------------------------------------------------ for people
+
+    @property
+    def url(self) -> str:
+        """The relay's, without any token."""
+        return self.relay.url
+
+    @property
+    def current(self) -> Mailbox | None:
+        """The mailbox of the current epoch."""
+        epoch_id = self._host.space.current_epoch()
+        if epoch_id is None:
+            return None
+        entry = self._boxes.get(self._host.space.keys(epoch_id).mailbox_id)
+        return None if entry is None else entry[0]
+
+    @property
+    def coverage(self) -> Coverage:
+        """What stands in the mailbox of the current epoch."""
+        current = self.current
+        return Coverage() if current is None else current.memory.coverage
+
+    @property
+    def warning(self) -> str | None:
+        """What was wrong lately; a whole sentence."""
+        now_ms = self._clock.wall_ms()
+        memories = [box.memory for box, _ in self._boxes.values()]
+        lately = [memory for memory in memories if memory.warning and now_ms - memory.warned_ms < 86_400_000]
+        newest = max(lately, key=lambda memory: memory.warned_ms, default=None)
+        if newest is not None:
+            return newest.warning
+        return self.detail if self.state is MailboxState.FULL else None
+
+    # ------------------------------------------------------------------ life
+
+    def poke(self) -> None:
+        """Something changed: here, with the peers, or with the relay."""
+        self._wakeup.set()
+
+    async def hurry(self) -> None:
+        """We are leaving: upload now what would have waited a little. Ends after one try."""
+        self._is_hurried = True
+        self._wakeup.set()
+        await self._rested.wait()
+
+    async def run(self) -> None:
+        """Work for ever; ends when the space's disk failed (it is opened anew then)."""
+        try:
+            while True:
+                self._wakeup.clear()
+                await self._turn()
+                if self._is_hurried:
+                    self._rested.set()
+                await self._sleep()
+        except StorageFailure as failure:
+            logger.warning("mailbox stopped", reason=str(failure))
+        finally:
+            self._rested.set()
+            for _, unwatch in self._boxes.values():
+                unwatch()
+            self._boxes.clear()
+
+    async def _sleep(self) -> None:
+        if self._due is None:
+            await self._wakeup.wait()
+            return
+        try:
+            async with asyncio.timeout(max(0.0, self._due - self._clock.now())):
+                await self._wakeup.wait()
+        except TimeoutError:
+            return
+
+    async def _turn(self) -> None:
+        self._due = None
+        if self.relay.status.state is not RelayState.CONNECTED:
+            self._was_connected = False
+            self._say(MailboxState.UNREACHABLE, self.relay.status.problem)
+            return
+        try:
+            self._settle_boxes()
+            await self._read()
+            await self._write()
+        except RelayRefused as refused:
+            self._refused(refused)
+        except TransportFailure as failure:
+            self._say(MailboxState.UNREACHABLE, f"The relay does not answer: {failure}.")
+            self._try_again()
+        else:
+            self._retry_s = RETRY_S
+
+    def _settle_boxes(self) -> None:
+        """The mailboxes of the current and the previous epoch."""
+        wanted = {keys.mailbox_id: keys for keys in self._host.space.recent_keys()}
+        for mailbox_id in [known for known in self._boxes if known not in wanted]:
+            self._boxes.pop(mailbox_id)[1]()
+        for mailbox_id, keys in wanted.items():
+            if mailbox_id not in self._boxes:
+                self._boxes[mailbox_id] = self._open(keys)
+        if not self._was_connected:
+            self._was_connected = True
+            for box, _ in self._boxes.values():
+                box.is_anchored = False
+
+    def _open(self, keys: SpaceKeys) -> tuple[Mailbox, Callable[[], None]]:
+        box = Mailbox(
+            relay=self.relay,
+            keys=keys,
+            host=self._host,
+            memory=self._memories.setdefault(keys.mailbox_id, MailboxMemory()),
+            clock=self._clock,
+            counts=self._counts,
+        )
+
+        def on_news(last: int, incarnation: bytes) -> None:
+            box.news = (last, incarnation)
+            self._wakeup.set()
+
+        return box, self.relay.watch(box.access, on_news)
+
+    # ------------------------------------------------------------------ reading
+
+    async def _read(self) -> None:
+        for box, _ in list(self._boxes.values()):
+            if not box.wants_reading:
+                continue
+            trouble, earlier = await box.catch_up()
+            if self.state is MailboxState.UNREACHABLE:
+                self._say(MailboxState.OK, None)
+            self._look_at(box, trouble, earlier)
+            self._on_change()
+
+    def _look_at(self, box: Mailbox, trouble: Trouble | None, earlier: Coverage) -> None:
+        """Tell people when the relay's story changed to somebody's harm."""
+        if trouble is None:
+            return
+        space = self._host.space
+        here = {self._own}
+        devices = absent(space, self._host.delivery.book, here, self._clock.wall_ms())
+        levels = floors(self._host.delivery.book, devices, self._host.durable)
+        gone = box.memory.coverage.shrunk_since(earlier, levels) if devices else 0
+        logger.warning("a relay's story changed", trouble=trouble.value, gone=gone)
+        is_stale = self._clock.wall_ms() - box.memory.touched_ms > QUIET_MS_MAX
+        if trouble is Trouble.REPLACED and not gone:
+            return
+        if trouble is Trouble.LOST and is_stale and not gone:
+            return
+        kind = Trouble.LOST if trouble is Trouble.REPLACED else trouble
+        self._warn(box, kind.value, _WHAT_HAPPENED[kind].format(url=self.relay.url))
+        self._counts[f"mailbox_{kind.value}_total"] += 1
+
+    def _warn(self, box: Mailbox, kind: str, detail: str) -> None:
+        box.memory.warning = detail
+        box.memory.warned_ms = self._clock.wall_ms()
+        self._host.put_mailbox(box.row())
+        self._on_warning(RelayWarning(kind, detail))
+
+    # ------------------------------------------------------------------ writing
+
+    async def _write(self) -> None:
+        devices = self._absent()
+        current = self.current
+        if not devices or current is None:
+            self._noticed.clear()
+            if self.state is not MailboxState.OK:
+                self._say(MailboxState.OK, None)
+            return
+        await self._write_current(current, devices)
+        for box, _ in list(self._boxes.values()):
+            if box is not current:
+                need = needed_in_old(self._host.space, self._host.delivery.book, devices, box.memory.coverage)
+                if not need.is_empty:
+                    await self._host.flush()
+                    await MailboxWriter(mailbox=box, store=self._store, counts=self._counts).upload(need)
+
+    def _absent(self) -> list[DeviceId]:
+        here = self._host.live_devices() | {self._own}
+        return absent(self._host.space, self._host.delivery.book, here, self._clock.wall_ms())
+
+    def _need(self, box: Mailbox, devices: list[DeviceId]) -> Need:
+        host = self._host
+        return needed(host.space, host.delivery.book, devices, host.durable, box.memory.coverage)
+
+    async def _write_current(self, box: Mailbox, devices: list[DeviceId]) -> None:
+        host = self._host
+        if self._must_compact:
+            self._must_compact = False
+            await self._compact_when_due(box, at_once=True)
+        can_seal = host.unsent_count > 0 and host.can_write()
+        due = self._upload_due(self._need(box, devices), can_seal=can_seal)
+        if due is None:
+            self._say(MailboxState.OK, None)
+        elif due > self._clock.now():
+            self._wake_at(due)
+        else:
+            if can_seal:
+                host.seal_now()
+                await host.flush()
+            host.delivery.speak()
+            await host.flush()
+            writer = MailboxWriter(mailbox=box, store=self._store, counts=self._counts)
+            await writer.upload(self._need(box, devices))
+            self._noticed.clear()
+            if writer.too_large:
+                self._say(MailboxState.FULL, "A change is larger than this relay takes.")
+            else:
+                self._say(MailboxState.OK, None)
+            self._on_change()
+        await self._compact_when_due(box)
+
+    def _upload_due(self, need: Need, *, can_seal: bool) -> float | None:
+        """When to upload, by the most urgent of what is needed."""
+        logs = self._host.space.logs
+        own = {head.log_id for head in logs if head.device_id == self._own}
+        others_live = bool(self._host.live_devices())
+        others_s = OTHERS_UPLOAD_AFTER_S if others_live else UPLOAD_AFTER_S
+        waits = {
+            "own": (can_seal or any(log_id in own for log_id, _, _ in need.spans), UPLOAD_AFTER_S),
+            "others": (bool(need.spans or need.ops), others_s),
+            "receipts": (bool(need.receipts), RECEIPTS_AFTER_S if others_live else UPLOAD_AFTER_S),
+        }
+        now = self._clock.now()
+        for kind, (is_needed, _) in waits.items():
+            if is_needed:
+                self._noticed.setdefault(kind, now)
+            else:
+                self._noticed.pop(kind, None)
+        if self._is_hurried:
+            return now if self._noticed else None
+        if can_seal and self._host.unsent_bytes >= UPLOAD_AT_BYTES:
+            return now
+        return min((self._noticed[k] + self._jittered(waits[k][1]) for k in self._noticed), default=None)
+
+    def _jittered(self, seconds: float) -> float:
+        """±20 %, the same for one process and relay: devices differ, one device does not waver."""
+        if self._jitter is None:
+            self._jitter = 0.8 + 0.4 * self._entropy(1)[0] / 255
+        return seconds * self._jitter
+
+    # ------------------------------------------------------------------ compaction
+
+    async def _compact_when_due(self, box: Mailbox, *, at_once: bool = False) -> bool:
+        """One random member replaces what nobody needs any more; True when done."""
+        is_large = box.items_seen > COMPACT_ITEMS or box.bytes_seen > COMPACT_BYTES
+        if not (is_large or at_once) or box.wants_reading or box.is_incomplete:
+            return False
+        now = self._clock.now()
+        if self._compact_due is None:
+            self._compact_due = now + 5.0 + 55.0 * self._entropy(1)[0] / 255
+        if now < self._compact_due and not at_once:
+            self._wake_at(self._compact_due)
+            return False
+        self._compact_due = now + COMPACT_AGAIN_S
+        need = needed(
+            self._host.space,
+            self._host.delivery.book,
+            absent(self._host.space, self._host.delivery.book, {self._own}, self._clock.wall_ms()),
+            self._host.durable,
+            Coverage(),
+        )
+        writer = MailboxWriter(mailbox=box, store=self._store, counts=self._counts)
+        try:
+            is_done = await writer.compact(need)
+        except RelayRefused as refused:
+            if refused.code is not RefusalCode.CHANGED:
+                raise
+            self._compact_due = None
+            return False
+        if is_done:
+            self._compact_due = None
+        return is_done
+
+    # ------------------------------------------------------------------ what goes wrong
+
+    def _refused(self, refused: RelayRefused) -> None:
+        if refused.code is RefusalCode.FULL:
+            was_full = self.state is MailboxState.FULL
+            detail = _FULL.format(url=self.relay.url)
+            self._say(MailboxState.FULL, detail)
+            if not was_full:
+                self._on_warning(RelayWarning("full", detail))
+                self._must_compact = True
+        else:
+            self._say(MailboxState.UNREACHABLE, f"The relay refuses: {refused}.")
+        self._try_again()
+
+    def _try_again(self) -> None:
+        self._wake_at(self._clock.now() + self._retry_s)
+        self._retry_s = min(RETRY_S_MAX, self._retry_s * 1.5)
+
+    def _wake_at(self, moment: float) -> None:
+        self._due = moment if self._due is None else min(self._due, moment)
+
+    def _say(self, state: MailboxState, detail: str | None) -> None:
+        if (state, detail) != (self.state, self.detail):
+            self.state, self.detail = state, detail
+            self._on_change()
+
+
+_FULL: Final = (
+    "The relay {url} has no more room for this space. What you write is saved here and reaches the others "
+    "when you are online at the same time."
+)
+_WHAT_HAPPENED: Final = {
+    Trouble.LOST: (
+        "The relay {url} lost what it kept for this space. Nothing is lost here: what others still need "
+        "is sent to it again."
+    ),
+    Trouble.ROLLED_BACK: (
+        "The relay {url} went back to an older copy of what it kept for this space. Nothing is lost "
+        "here: what others still need is sent to it again."
+    ),
+}
