@@ -29,8 +29,8 @@ class RelayLimits:
     handshakes_per_min: float = 120.0
     handshakes_burst: float = 300.0
     handshake_s_max: float = 5.0
-    first_frame_s_max: float = 8.0
-    """With the second between two looks, FAULTS A3's ten."""
+    first_frame_s_max: float = 7.0
+    """With the second between two looks, well within FAULTS A3's ten."""
     silence_s_max: float = 90.0
     rids_max: int = RIDS_MAX
     watches_max: int = 512
