@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -30,6 +31,7 @@ from sheaf.api.server import BoundDoor, LocalServer, bind_door
 from sheaf.clock import SystemClock, system_entropy
 from sheaf.config import ReadyInfo, Settings
 from sheaf.core.base.errors import TransportFailure
+from sheaf.core.wire.relay_url import RelayUrl
 from sheaf.data_dir import DaemonFile, remove_daemon_file, write_daemon_file
 from sheaf.discovery.interfaces import describe_interfaces
 from sheaf.discovery.mdns import MdnsDiscovery
@@ -41,7 +43,12 @@ from sheaf.node.identity import LocalIdentity, load_identity
 from sheaf.node.network import Network
 from sheaf.node.node import Node
 from sheaf.ports import Clock, Discovery
+from sheaf.signaling.combined import CombinedSignaling
 from sheaf.signaling.lan import LanSignaling
+from sheaf.signaling.relay_client import RelayWorld
+from sheaf.signaling.relay_pool import RelayConnections
+from sheaf.signaling.relay_socket import RelayDoor
+from sheaf.signaling.resolver import Resolver
 from sheaf.signaling.websocket import dial_tunnel
 from sheaf.storage.lock import lock_data_dir
 from sheaf.storage.store import SqliteStore, open_store
@@ -65,7 +72,7 @@ class Daemon:
     node: Node
     store: SqliteStore
     identity: LocalIdentity
-    signaling: LanSignaling
+    signaling: CombinedSignaling
     auth: Authenticator
     server: LocalServer
 
@@ -162,15 +169,23 @@ def _bind(settings: Settings, stack: AsyncExitStack) -> BoundDoor:
 
 async def _network(
     settings: Settings, stack: AsyncExitStack, watch_network: NetworkWatch
-) -> tuple[LanSignaling, Network]:
+) -> tuple[CombinedSignaling, Network]:
     policy = InterfacePolicy()
-    tunnel = Tunnel(identity=TlsIdentity.make(), dial=dial_tunnel)
+    resolver = Resolver()
+    own_relays = [RelayUrl.parse(text) for text in settings.relays]
+    relays = RelayConnections(world=_relay_world(resolver), own=own_relays)
+    tunnel = Tunnel(
+        identity=TlsIdentity.make(),
+        dial=partial(dial_tunnel, resolver=resolver),
+        join=relays.join_tunnel,
+    )
     stack.push_async_callback(tunnel.close)
-    signaling = LanSignaling(door=tunnel)
+    lan = LanSignaling(door=tunnel, resolver=resolver)
+    signaling = CombinedSignaling(lan=lan, relays=relays)
     stack.push_async_callback(signaling.close)
     host, _, port = settings.lan.rpartition(":")
     try:
-        await signaling.listen(host.strip("[]"), int(port))
+        await lan.listen(host.strip("[]"), int(port))
     except TransportFailure as failure:
         logger.warning("no LAN listener: others cannot dial this machine", reason=str(failure))
     webrtc = WebRtc(addresses=lambda: usable_addresses(policy))
@@ -184,10 +199,22 @@ async def _network(
         tunnel=tunnel,
         signaling=signaling,
         discovery=discovery,
+        relays=relays,
+        own_relays=tuple(url.text for url in own_relays),
         static_addresses=tuple(parse_address(address) for address in settings.peers),
         local_addresses=lambda: usable_addresses(policy),
         warm_up=webrtc.warm_up,
         interfaces=lambda: describe_interfaces(policy),
+    )
+
+
+def _relay_world(resolver: Resolver) -> RelayWorld:
+    clock = SystemClock()
+    return RelayWorld(
+        door=RelayDoor(resolver=resolver),
+        now=clock.now,
+        wall_ms=clock.wall_ms,
+        chance=lambda: int.from_bytes(system_entropy(4), "big") / 2**32,
     )
 
 

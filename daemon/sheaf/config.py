@@ -13,7 +13,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from sheaf.core.base.errors import UsageError
+from sheaf.core.base.errors import UsageError, WireError
+from sheaf.core.wire.relay_url import RelayUrl
 from sheaf.data_dir import default_data_dir
 
 DEFAULT_PORT: Final = 7411
@@ -44,6 +45,10 @@ class Settings(BaseSettings):
     mdns: bool = True
     peers: Addresses = ()
     """HOST:PORT of other daemons' signalling listeners, for networks without multicast."""
+    relays: Annotated[tuple[str, ...], NoDecode, Field(repr=False)] = ()
+    """wss://[TOKEN@]HOST[:PORT][/PATH] of relays, for all spaces; the text may hold tokens."""
+    stun: Addresses = ()
+    """HOST:PORT of STUN servers besides those of the relays."""
     open_browser: bool = True
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -58,7 +63,7 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
 
-    @field_validator("peers", mode="before")
+    @field_validator("peers", "relays", "stun", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -71,7 +76,17 @@ class Settings(BaseSettings):
         split_address(value, port_min=0)
         return value
 
-    @field_validator("peers")
+    @field_validator("relays")
+    @classmethod
+    def _relay_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            try:
+                RelayUrl.parse(text)
+            except WireError as error:
+                raise ValueError(str(error)) from None
+        return value
+
+    @field_validator("peers", "stun")
     @classmethod
     def _peer_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for address in value:

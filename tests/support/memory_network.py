@@ -7,7 +7,7 @@ Cutting the LAN closes every channel and makes every address unreachable.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sheaf.core.base.errors import TransportFailure
@@ -81,7 +81,9 @@ class MemoryPort:
     def set_handler(self, handler: SignalHandler) -> None:
         self._handler = handler
 
-    def subscribe(self, rids: Sequence[RendezvousId]) -> None:
+    def subscribe(
+        self, rids: Sequence[RendezvousId], at_relays: Mapping[str, Sequence[RendezvousId]] | None = None
+    ) -> None:
         self._rids = frozenset(rids)
 
     async def send(self, address: str, rid: RendezvousId, sealed: bytes) -> SignalRoute | None:
@@ -133,10 +135,10 @@ class MemoryPort:
 
     # WebRtcTransport
 
-    async def offer(self) -> WebRtcAttempt:
+    async def offer(self, *, use_stun: bool = False) -> WebRtcAttempt:
         return _Attempt(self.lan, None)
 
-    async def answer(self, offer: WebRtcDescription) -> WebRtcAttempt:
+    async def answer(self, offer: WebRtcDescription, *, use_stun: bool = False) -> WebRtcAttempt:
         return _Attempt(self.lan, offer)
 
     # TunnelTransport
@@ -149,6 +151,9 @@ class MemoryPort:
         return _NoTunnel()
 
     async def connect(self, address: str, remote: TunnelDescription) -> Channel:
+        raise TransportFailure("no tunnels in memory")
+
+    async def meet(self, relay_url: str, remote: TunnelDescription, *, is_offerer: bool) -> Channel:
         raise TransportFailure("no tunnels in memory")
 
     async def close(self) -> None:

@@ -56,6 +56,7 @@ class Machine:
     keys: MemoryKeyStore
     starts: int = 0
     relays: RelayPool | None = None
+    own_relays: tuple[str, ...] = ()
     clock: Clock = field(default_factory=SystemClock)
 
     async def start(self) -> Node:
@@ -83,6 +84,7 @@ class Machine:
             local_addresses=lambda: [self.port.address.rpartition(":")[0]],
             warm_up=nothing,
             relays=self.relays,
+            own_relays=self.own_relays,
         )
         node = Node(
             identity=identity,

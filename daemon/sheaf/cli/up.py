@@ -31,6 +31,18 @@ def up(
         list[str] | None,
         typer.Option("--peer", metavar="HOST:PORT", help="Another machine's --lan address. Repeatable."),
     ] = None,
+    relay: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--relay",
+            metavar="URL",
+            help="A relay to meet others at, wss://[TOKEN@]host; spaces you own will use it too. Repeatable.",
+        ),
+    ] = None,
+    stun: Annotated[
+        list[str] | None,
+        typer.Option("--stun", metavar="HOST:PORT", help="A STUN server besides the relays. Repeatable."),
+    ] = None,
     no_open: Annotated[bool, typer.Option("--no-open", help="Do not open the browser.")] = False,
     log_format: Annotated[
         str | None, typer.Option("--log-format", metavar="text|json", help="How to log. [text]")
@@ -57,6 +69,8 @@ def up(
             lan=lan,
             mdns=False if no_mdns else None,
             peers=tuple(peer) if peer else None,
+            relays=tuple(relay) if relay else None,
+            stun=tuple(stun) if stun else None,
             open_browser=False if no_open else None,
             log_format=log_format,
             log_level=log_level,

@@ -6,13 +6,14 @@ out of date. Knows no sockets and makes no calls.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from sheaf.core.base.ids import DeviceId, RendezvousId
 from sheaf.core.protocol.rendezvous import TagCandidate, device_tag, invite_tag, match
 from sheaf.node.connector import DialTarget
 from sheaf.node.invitations import Invitations
 from sheaf.node.library import Library
+from sheaf.node.space_host import SpaceHost
 from sheaf.ports import Sighting
 
 
@@ -55,11 +56,13 @@ class AddressBook:
         )
         return list(dict.fromkeys(match(sighting.nonce, sighting.tags, candidates)))
 
-    def targets(self, device_id: DeviceId) -> Iterator[DialTarget]:
-        """How a device can be called, once for each space and epoch we share."""
+    def targets(
+        self, device_id: DeviceId, *, among: Callable[[SpaceHost], bool] | None = None
+    ) -> Iterator[DialTarget]:
+        """How a device can be called, once for each space and epoch we share (`among`: only in those)."""
         for host in self._library.hosts():
             known = host.space.membership.device(device_id)
-            if known is None:
+            if known is None or (among is not None and not among(host)):
                 continue
             _, certificate = known
             for rid in host.space.rendezvous_ids(device_id):

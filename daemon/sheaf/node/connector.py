@@ -1,8 +1,8 @@
 """Makes one connection: offer, answer, and the race between paths (PROTOCOL §5 "Paths").
 
-WebRTC gets a head start of half a second; then the TLS tunnel to the other's LAN listener
-is tried as well, and the first channel that opens wins. The offerer decides by speaking
-first: the answerer keeps whichever channel brings the first frame.
+WebRTC gets a head start: half a second before the TLS tunnel to the other's LAN listener, or one and a
+half before the tunnel through the relay that carried the signals. The first channel that opens wins; the
+offerer decides by speaking first (`path_race`). A call for a better path offers only those.
 
 Knows descriptions and channels; must not know spaces, members or what is said in a session.
 """
@@ -10,7 +10,7 @@ Knows descriptions and channels; must not know spaces, members or what is said i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,8 +18,8 @@ from sheaf.core.base.errors import ProtocolViolation, TransportFailure
 from sheaf.core.base.ids import DeviceId, RendezvousId
 from sheaf.core.base.machine import Entropy
 from sheaf.core.crypto.identity import DeviceCertificate, DeviceKeys
+from sheaf.core.protocol.dial_lines import PathRank
 from sheaf.core.protocol.signaling import (
-    CandidateWire,
     OpenedSignal,
     SignalBody,
     SignalKind,
@@ -31,24 +31,25 @@ from sheaf.core.protocol.signaling import (
     seal_signal,
     transcript,
 )
+from sheaf.core.wire.relay_url import is_relay_address
+from sheaf.node.description_wire import from_wire, to_wire
+from sheaf.node.path_race import delayed, first_channel, first_to_speak
 from sheaf.ports import (
-    Candidate,
     Channel,
     ChannelReceiver,
     Clock,
     Signaling,
     SignalRoute,
     TunnelDescription,
+    TunnelExpectation,
     TunnelTransport,
     WebRtcAttempt,
-    WebRtcDescription,
     WebRtcTransport,
 )
 
 ANSWER_DEADLINE_S: Final = 5.0
-CONNECT_DEADLINE_S: Final = 12.0
 TUNNEL_HEAD_START_S: Final = 0.5
-FIRST_FRAMES_MAX: Final = 8
+RELAY_HEAD_START_S: Final = 1.5
 
 
 class NobodyThere(TransportFailure):
@@ -76,40 +77,24 @@ class Connection:
     attach: Callable[[ChannelReceiver], None]
 
 
-class _Candidate:
-    """The receiver of a channel of unknown standing: says when the first frame has come, keeps
-    what came, and passes everything on once the channel was chosen."""
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """Where an offer goes: a listener's address or a relay's URL, or along the route a poke came by."""
 
-    def __init__(self, *, channel: Channel, spoke: Callable[[_Candidate], None]) -> None:
-        self.channel = channel
-        self._spoke = spoke
-        self._frames: list[bytes] = []
-        self._closed: str | None = None
-        self._receiver: ChannelReceiver | None = None
+    address: str | None
+    route: SignalRoute | None
 
-    def frame_received(self, frame: bytes) -> None:
-        if self._receiver is not None:
-            self._receiver.frame_received(frame)
-        elif len(self._frames) < FIRST_FRAMES_MAX:
-            self._frames.append(frame)
-            self._spoke(self)
+    @property
+    def relay(self) -> str | None:
+        """The relay it goes over, if it does."""
+        where = self.address if self.address is not None or self.route is None else self.route.address
+        return where if where is not None and is_relay_address(where) else None
 
-    def writable(self) -> None:
-        if self._receiver is not None:
-            self._receiver.writable()
 
-    def channel_closed(self, reason: str) -> None:
-        self._closed = reason
-        if self._receiver is not None:
-            self._receiver.channel_closed(reason)
-
-    def hand_over(self, receiver: ChannelReceiver) -> None:
-        """From now on `receiver` gets what comes, beginning with what already has."""
-        self._receiver = receiver
-        for frame in self._frames:
-            receiver.frame_received(frame)
-        if self._closed is not None:
-            receiver.channel_closed(self._closed)
+@dataclass(slots=True)
+class _Awaited:
+    answer: asyncio.Future[bytes]
+    relay: str | None
 
 
 class Connector:
@@ -137,19 +122,20 @@ class Connector:
         self._certificate = certificate
         self._clock = clock
         self._entropy = entropy
-        self._answers: dict[RendezvousId, asyncio.Future[bytes]] = {}
-        self.on_expecting: Callable[[frozenset[RendezvousId]], None] = _ignore
-        """Told which rendezvous ids answers are awaited at, whenever that changes."""
+        self._awaited: dict[RendezvousId, _Awaited] = {}
+        self.on_expecting: Callable[[Mapping[RendezvousId, str | None]], None] = _ignore
+        """Told at which rendezvous ids answers are awaited, and over which relay (None: on the LAN),
+        whenever that changes."""
 
     # ------------------------------------------------------------------ signals
 
     def take_answer(self, rid: RendezvousId, sealed: bytes) -> bool:
         """A sealed signal came for `rid`: if an offer of ours waits there, it is its answer."""
-        waiting = self._answers.get(rid)
+        waiting = self._awaited.get(rid)
         if waiting is None:
             return False
-        if not waiting.done():
-            waiting.set_result(sealed)
+        if not waiting.answer.done():
+            waiting.answer.set_result(sealed)
         return True
 
     async def poke(self, target: DialTarget, *, address: str | None, route: SignalRoute | None) -> bool:
@@ -160,28 +146,37 @@ class Connector:
         """
         body = self._body(SignalKind.POKE, target.device_id, self._entropy(16))
         sealed = seal_signal(body, self._device, target.kem_public, target.rid, self._entropy)
-        return await self._send(sealed, target.rid, address, route)
+        return await self._send(sealed, target.rid, _Way(address, route))
 
-    async def _send(
-        self, sealed: bytes, rid: RendezvousId, address: str | None, route: SignalRoute | None
-    ) -> bool:
-        if address is not None:
-            return await self._signaling.send(address, rid, sealed) is not None
-        assert route is not None, "an address or a route"
-        return await self._signaling.reply(route, rid, sealed)
+    async def _send(self, sealed: bytes, rid: RendezvousId, way: _Way) -> bool:
+        if way.address is not None:
+            return await self._signaling.send(way.address, rid, sealed) is not None
+        assert way.route is not None, "an address or a route"
+        return await self._signaling.reply(way.route, rid, sealed)
 
     # ------------------------------------------------------------------ offering
 
-    async def dial(self, target: DialTarget, *, address: str | None, route: SignalRoute | None) -> Connection:
-        """Offer to `target`, at a listener's address or along the route a poke came by.
+    async def dial(
+        self,
+        target: DialTarget,
+        *,
+        address: str | None,
+        route: SignalRoute | None,
+        better_than: PathRank | None = None,
+    ) -> Connection:
+        """Offer to `target`, at a listener's address, over a relay, or along the route a poke came by.
+
+        Args:
+            better_than: only paths above this are offered.
 
         Raises:
             TransportFailure: nobody there, no answer, or no path between us.
             ProtocolViolation: the answer is not by the one we called.
         """
-        attempt = await self._begin(self._webrtc.offer())
+        way = _Way(address, route)
+        attempt = await self._begin(self._webrtc.offer(use_stun=way.relay is not None))
         try:
-            return await self._dial(attempt, target, address, route)
+            return await self._dial(attempt, target, way, better_than)
         finally:
             if attempt is not None:
                 await attempt.close()
@@ -197,60 +192,69 @@ class Connector:
         self,
         attempt: WebRtcAttempt | None,
         target: DialTarget,
-        address: str | None,
-        route: SignalRoute | None,
+        way: _Way,
+        better_than: PathRank | None,
     ) -> Connection:
         session_id = self._entropy(16)
+        tunnel_rank = PathRank.TUNNEL if way.relay is None else PathRank.RELAY
+        is_tunnel_offered = better_than is None or tunnel_rank > better_than
+        if attempt is None and not is_tunnel_offered:
+            raise TransportFailure("this computer has no network address for a better path")
         offer = self._body(
             SignalKind.OFFER,
             target.device_id,
             session_id,
-            webrtc=None if attempt is None else _to_wire(attempt.description),
-            tunnel=TunnelWire(self._tunnel.fingerprint, bytes(16)),
+            webrtc=None if attempt is None else to_wire(attempt.description),
+            tunnel=TunnelWire(self._tunnel.fingerprint, bytes(16)) if is_tunnel_offered else None,
         )
         sealed = seal_signal(offer, self._device, target.kem_public, target.rid, self._entropy)
-        answer = await self._exchange(sealed, target, session_id, address, route)
+        answer = await self._exchange(sealed, target, session_id, way)
         body = answer.body
         if body.kind is not SignalKind.ANSWER or body.offer_hash != offer_hash(offer.encode()):
             raise ProtocolViolation("the answer belongs to another offer")
         if target.device_id is not None and body.sender.device != target.device_id:
             raise ProtocolViolation("another device answered")
         bound = transcript(offer.encode(), answer.body_bytes)
-        channel = await self._race(attempt, body, address)
+        channel = await self._race(attempt, body, way, is_tunnel_offered=is_tunnel_offered)
         return Connection(channel, bound, True, body.sender.device, channel.attach)
 
     async def _exchange(
-        self,
-        sealed: bytes,
-        target: DialTarget,
-        session_id: bytes,
-        address: str | None,
-        route: SignalRoute | None,
+        self, sealed: bytes, target: DialTarget, session_id: bytes, way: _Way
     ) -> OpenedSignal:
         answer_rid = answer_rendezvous(session_id)
         waiting: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._answers[answer_rid] = waiting
-        self.on_expecting(frozenset(self._answers))
+        self._awaited[answer_rid] = _Awaited(waiting, way.relay)
+        self._tell_expecting()
         try:
-            if not await self._send(sealed, target.rid, address, route):
+            if not await self._send(sealed, target.rid, way):
                 raise NobodyThere("nobody answers to that name there")
             async with asyncio.timeout(ANSWER_DEADLINE_S):
                 answer = await waiting
         except TimeoutError:
             raise TransportFailure("no answer to our offer") from None
         finally:
-            del self._answers[answer_rid]
-            self.on_expecting(frozenset(self._answers))
+            del self._awaited[answer_rid]
+            self._tell_expecting()
         return open_signal(answer, self._device.open_box, answer_rid)
 
-    async def _race(self, attempt: WebRtcAttempt | None, answer: SignalBody, address: str | None) -> Channel:
+    def _tell_expecting(self) -> None:
+        self.on_expecting({rid: awaited.relay for rid, awaited in self._awaited.items()})
+
+    async def _race(
+        self, attempt: WebRtcAttempt | None, answer: SignalBody, way: _Way, *, is_tunnel_offered: bool
+    ) -> Channel:
         runners: list[Coroutine[Any, Any, Channel]] = []
         if attempt is not None and answer.webrtc is not None and answer.webrtc.candidates:
-            runners.append(attempt.connect(_from_wire(answer.webrtc)))
-        if answer.tunnel is not None and address is not None:
+            runners.append(attempt.connect(from_wire(answer.webrtc)))
+        if answer.tunnel is not None and is_tunnel_offered:
             remote = TunnelDescription(answer.tunnel.fingerprint, answer.tunnel.token)
-            delay_s = TUNNEL_HEAD_START_S if runners else 0.0
-            runners.append(_delayed(delay_s, lambda: self._tunnel.connect(address, remote)))
+            relay, address = way.relay, way.address
+            if relay is not None:
+                delay_s = RELAY_HEAD_START_S if runners else 0.0
+                runners.append(delayed(delay_s, lambda: self._tunnel.meet(relay, remote, is_offerer=True)))
+            elif address is not None:
+                delay_s = TUNNEL_HEAD_START_S if runners else 0.0
+                runners.append(delayed(delay_s, lambda: self._tunnel.connect(address, remote)))
         if not runners:
             raise TransportFailure("no path: neither side has an address the other could reach")
         return await first_channel(runners)
@@ -265,34 +269,30 @@ class Connector:
             ProtocolViolation: the offer cannot be used.
         """
         offer = opened.body
+        relay = _Way(None, route).relay
         attempt = None
         if offer.webrtc is not None and offer.webrtc.candidates:
-            attempt = await self._begin(self._webrtc.answer(_from_wire(offer.webrtc)))
+            begun = self._webrtc.answer(from_wire(offer.webrtc), use_stun=relay is not None)
+            attempt = await self._begin(begun)
         token = self._entropy(16)
         expectation = None
-        if offer.tunnel is not None and self._signaling.listening is not None:
+        if offer.tunnel is not None and relay is None and self._signaling.listening is not None:
             expectation = self._tunnel.expect(token, offer.tunnel.fingerprint)
+        has_tunnel = expectation is not None or (offer.tunnel is not None and relay is not None)
         try:
             answer = self._body(
                 SignalKind.ANSWER,
                 offer.sender.device,
                 offer.session_id,
-                webrtc=None if attempt is None else _to_wire(attempt.description),
-                tunnel=None if expectation is None else TunnelWire(self._tunnel.fingerprint, token),
+                webrtc=None if attempt is None else to_wire(attempt.description),
+                tunnel=TunnelWire(self._tunnel.fingerprint, token) if has_tunnel else None,
                 offer_hash=offer_hash(opened.body_bytes),
             )
             rid = answer_rendezvous(offer.session_id)
             sealed = seal_signal(answer, self._device, offer.sender.kem, rid, self._entropy)
             if not await self._signaling.reply(route, rid, sealed):
                 raise TransportFailure("the offering device went away")
-            paths: list[Awaitable[Channel]] = []
-            if attempt is not None:
-                paths.append(attempt.connect())
-            if expectation is not None:
-                paths.append(expectation.channel())
-            if not paths:
-                raise TransportFailure("no path: neither side has an address the other could reach")
-            first = await _first_to_speak(paths)
+            first = await first_to_speak(self._paths(attempt, expectation, offer, token, relay))
             return Connection(
                 first.channel,
                 transcript(opened.body_bytes, answer.encode()),
@@ -305,6 +305,27 @@ class Connector:
                 expectation.cancel()
             if attempt is not None:
                 await attempt.close()
+
+    def _paths(
+        self,
+        attempt: WebRtcAttempt | None,
+        expectation: TunnelExpectation | None,
+        offer: SignalBody,
+        token: bytes,
+        relay: str | None,
+    ) -> list[Awaitable[Channel]]:
+        paths: list[Awaitable[Channel]] = []
+        if attempt is not None:
+            paths.append(attempt.connect())
+        if expectation is not None:
+            paths.append(expectation.channel())
+        if relay is not None and offer.tunnel is not None:
+            delay_s = RELAY_HEAD_START_S if paths else 0.0
+            remote = TunnelDescription(offer.tunnel.fingerprint, token)
+            paths.append(delayed(delay_s, lambda: self._tunnel.meet(relay, remote, is_offerer=False)))
+        if not paths:
+            raise TransportFailure("no path: neither side has an address the other could reach")
+        return paths
 
     def _body(
         self,
@@ -328,108 +349,5 @@ class Connector:
         )
 
 
-def _ignore(_: frozenset[RendezvousId]) -> None:
+def _ignore(_: Mapping[RendezvousId, str | None]) -> None:
     return None
-
-
-async def first_channel(runners: list[Coroutine[Any, Any, Channel]]) -> Channel:
-    """The first of several attempts to open; the others are ended, late channels closed.
-
-    Raises:
-        TransportFailure: all failed; the message names the last reason.
-    """
-    winner: Channel | None = None
-    failure: TransportFailure | None = None
-    async with asyncio.TaskGroup() as group:
-        tasks = {group.create_task(_outcome(runner)) for runner in runners}
-        while tasks and winner is None:
-            finished, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in finished:
-                outcome = task.result()
-                if isinstance(outcome, TransportFailure):
-                    failure = outcome
-                elif winner is None:
-                    winner = outcome
-                else:
-                    await outcome.close()
-        for task in tasks:
-            task.cancel()
-    if winner is None:
-        raise failure or TransportFailure("no path")
-    return winner
-
-
-async def _outcome(runner: Coroutine[Any, Any, Channel]) -> Channel | TransportFailure:
-    try:
-        return await runner
-    except TransportFailure as failure:
-        return failure
-
-
-async def _delayed(delay_s: float, connect: Callable[[], Coroutine[Any, Any, Channel]]) -> Channel:
-    await asyncio.sleep(delay_s)
-    return await connect()
-
-
-async def _first_to_speak(paths: list[Awaitable[Channel]]) -> _Candidate:
-    """Open every path, keep the one that brings a frame first."""
-    chosen: asyncio.Future[_Candidate] = asyncio.get_running_loop().create_future()
-    opened: list[_Candidate] = []
-
-    def choose(candidate: _Candidate) -> None:
-        if not chosen.done():
-            chosen.set_result(candidate)
-
-    async def watch(path: Awaitable[Channel]) -> None:
-        try:
-            channel = await path
-        except TransportFailure:
-            return
-        candidate = _Candidate(channel=channel, spoke=choose)
-        opened.append(candidate)
-        channel.attach(candidate)
-
-    winner: _Candidate | None = None
-    try:
-        async with asyncio.timeout(CONNECT_DEADLINE_S), asyncio.TaskGroup() as group:
-            tasks = [group.create_task(watch(path)) for path in paths]
-            winner = await chosen
-            for task in tasks:
-                task.cancel()
-    except TimeoutError:
-        raise TransportFailure("the offering device opened no path to us") from None
-    finally:
-        for candidate in opened:
-            if candidate is not winner:
-                await candidate.channel.close()
-    return winner
-
-
-def _to_wire(description: WebRtcDescription) -> WebRtcWire:
-    return WebRtcWire(
-        ufrag=description.ufrag,
-        pwd=description.pwd,
-        setup=description.setup,
-        sctp_port=description.sctp_port,
-        message_bytes_max=description.message_bytes_max,
-        fingerprint=description.fingerprint,
-        candidates=tuple(
-            CandidateWire(c.foundation, c.component, c.protocol, c.priority, c.address, c.port, c.kind)
-            for c in description.candidates
-        ),
-    )
-
-
-def _from_wire(wire: WebRtcWire) -> WebRtcDescription:
-    return WebRtcDescription(
-        ufrag=wire.ufrag,
-        pwd=wire.pwd,
-        setup=wire.setup,
-        sctp_port=wire.sctp_port,
-        message_bytes_max=wire.message_bytes_max,
-        fingerprint=wire.fingerprint,
-        candidates=tuple(
-            Candidate(c.foundation, c.component, c.protocol, c.priority, c.address, c.port, c.kind)
-            for c in wire.candidates
-        ),
-    )

@@ -51,6 +51,7 @@ class Invitations:
 
     Args:
         on_change: called when the set of invitations this device listens for changed.
+        relay_urls: the relays to name in tickets for a space.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Invitations:
         entropy: Entropy,
         events: EventBus,
         on_change: Callable[[], None],
+        relay_urls: Callable[[SpaceId], tuple[str, ...]] = lambda _: (),
     ) -> None:
         self._identity = identity
         self._library = library
@@ -71,6 +73,7 @@ class Invitations:
         self._entropy = entropy
         self._events = events
         self._on_change = on_change
+        self._relay_urls = relay_urls
         self._issued: dict[OpId, OpenInvitation] = {}
         self._used_at: dict[OpId, Seconds] = {}
         self._reserved: dict[OpId, UserId] = {}
@@ -144,6 +147,7 @@ class Invitations:
             issuer=self._identity.user.user_id,
             expires_ms=expires_ms,
             name_hint=host.space.name(),
+            relay_urls=self._relay_urls(space_id),
             hosts=hosts,
         ).encode()
         row = InvitationRow(space_id, op_id, secret, ticket, role.value, now_ms, expires_ms, max_uses)

@@ -1,6 +1,6 @@
 """Coming into somebody else's space with a ticket (PROTOCOL §8), as a task with progress.
 
-Looks for a device that answers to the invitation (addresses in the ticket, given
+Looks for a device that answers to the invitation (addresses and relays in the ticket, given
 addresses, mDNS), connects, asks, checks what it is given, keeps the space and watches the
 first catch-up. The peer manager makes the connections.
 """
@@ -8,7 +8,8 @@ first catch-up. The peer manager makes the connections.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
@@ -27,11 +28,13 @@ from sheaf.core.base.machine import Entropy
 from sheaf.core.protocol.effects import JoinAccepted, Phase
 from sheaf.core.protocol.pairing import InviteKeys, JoinRequest, check_genesis
 from sheaf.core.space.space import Space
+from sheaf.core.wire.relay_url import public_relay_url
 from sheaf.core.wire.ticket import Ticket
 from sheaf.node.connector import Connection, DialTarget
 from sheaf.node.events import EventBus
 from sheaf.node.identity import LocalIdentity
 from sheaf.node.library import Library
+from sheaf.node.path_race import delayed, first_of
 from sheaf.node.peer_link import PeerLink
 from sheaf.node.views import JoinState, JoinView
 from sheaf.task_set import TaskSet
@@ -40,6 +43,8 @@ SEARCH_S: Final = 60.0
 """How long to look for the inviting device before saying what to check."""
 RETRY_S: Final = 1.0
 BUSY_S: Final = 0.02
+RELAY_HEAD_START_S: Final = 0.5
+"""What addresses are given before the relays are asked."""
 JOINS_KEPT: Final = 64
 
 logger = structlog.get_logger("sheaf.joins")
@@ -52,8 +57,16 @@ class Meeting(Protocol):
         """Addresses where this invitation was seen announced, and those given by hand."""
         ...
 
+    def hold_relay(self, url: str) -> Callable[[], None]:
+        """Use a relay besides the others; the returned function lets it go."""
+        ...
+
+    def connected_relays(self) -> Sequence[str]:
+        """The relays that are connected right now."""
+        ...
+
     def address_hint(self) -> asyncio.Event:
-        """Set whenever a new address was seen."""
+        """Set whenever a new address was seen, or a relay came."""
         ...
 
     def link_to(self, user_id: UserId) -> PeerLink | None:
@@ -195,16 +208,12 @@ class Joins:
             self._update(join, state=JoinState.DONE)
             join.finished.set()
             return
+        releases = [self._meeting.hold_relay(url) for url in _relays(join.ticket)]
         try:
             async with asyncio.timeout(SEARCH_S):
                 await self._until_let_in(join)
         except TimeoutError:
-            self._fail(
-                join,
-                "Nobody answered this invitation",
-                "Is the inviting computer on, running Sheaf, and on the same network? If the network "
-                "blocks discovery, ask for a ticket with an address (sheaf invite --host).",
-            )
+            self._fail(join, "Nobody answered this invitation", self._what_to_check(join.ticket))
         except UsageError as error:
             self._fail(join, "The invitation was not accepted", str(error))
         except ProtocolViolation as error:
@@ -214,6 +223,26 @@ class Joins:
         except Exception:
             logger.exception("a join failed by a defect")
             self._fail(join, "Joining did not work", "A defect of Sheaf; its log says more.")
+        finally:
+            for release in releases:
+                release()
+
+    def _what_to_check(self, ticket: Ticket) -> str:
+        relays = _relays(ticket)
+        if not relays:
+            return (
+                "Is the inviting computer on, running Sheaf, and on the same network? If the network "
+                "blocks discovery, ask for a ticket with an address (sheaf invite --host)."
+            )
+        if not set(relays) & set(self._meeting.connected_relays()):
+            return (
+                f"The relay of this ticket cannot be reached from here ({relays[0]}), and the inviting "
+                "computer was not found on this network. `sheaf doctor network` says more."
+            )
+        return (
+            "Is the inviting computer on and running Sheaf? It was found neither over the relay nor on this "
+            "network."
+        )
 
     async def _until_let_in(self, join: Join) -> None:
         target = DialTarget(join.keys.rendezvous_id, join.keys.kem_public, None)
@@ -230,22 +259,45 @@ class Joins:
                     return
                 except TransportFailure as failure:
                     logger.info("the connection broke while joining", reason=str(failure))
-            addresses = dict.fromkeys([*join.ticket.hosts, *self._meeting.invitation_addresses(join.keys)])
-            for address in addresses:
-                try:
-                    self._update(join, state=JoinState.CONNECTING)
-                    connection = await self._meeting.dial(target, address)
-                    link = self._meeting.adopt_link(connection, expected=connection.peer)
-                    await self._ask(join, link)
-                    return
-                except TransportFailure as failure:
-                    logger.info("no luck at this address", address=address, reason=str(failure))
+            try:
+                connection = await self._connect(join, target)
+                link = self._meeting.adopt_link(connection, expected=connection.peer)
+                await self._ask(join, link)
+                return
+            except TransportFailure as failure:
+                logger.info("no luck yet", reason=str(failure))
             self._update(join, state=JoinState.SEARCHING)
             try:
                 async with asyncio.timeout(RETRY_S):
                     await hint.wait()
             except TimeoutError:
                 continue
+
+    async def _connect(self, join: Join, target: DialTarget) -> Connection:
+        """Try the addresses one after the other, and beside them, a little later, the relays.
+
+        Raises:
+            TransportFailure: nobody there yet. ProtocolViolation: somebody answers who must not.
+        """
+        found = self._meeting.invitation_addresses(join.keys)
+        addresses = list(dict.fromkeys([*join.ticket.hosts, *found]))
+        relays = [url for url in _relays(join.ticket) if url in self._meeting.connected_relays()]
+        lines = [self._one_of(join, target, addresses)] if addresses else []
+        if relays:
+            head_start_s = RELAY_HEAD_START_S if addresses else 0.0
+            lines.append(delayed(head_start_s, lambda: self._one_of(join, target, relays)))
+        return await first_of(lines, discard=lambda connection: connection.channel.close())
+
+    async def _one_of(self, join: Join, target: DialTarget, addresses: Sequence[str]) -> Connection:
+        failure = TransportFailure("nowhere to ask")
+        for address in addresses:
+            self._update(join, state=JoinState.CONNECTING)
+            try:
+                return await self._meeting.dial(target, address)
+            except TransportFailure as error:
+                failure = error
+                logger.info("no luck at this address", address=address, reason=str(error))
+        raise failure
 
     async def _ask(self, join: Join, link: PeerLink) -> None:
         if link.is_closed:  # it broke before anybody waited for an answer, so nobody would be told
@@ -302,3 +354,12 @@ class Joins:
         join.view = replace(join.view, state=JoinState.FAILED, error=(title, detail))
         join.finished.set()
         self._events.publish("join_changed", join_id=join.view.join_id, state=join.view.state.value)
+
+
+def _relays(ticket: Ticket) -> list[str]:
+    """The relays a ticket names, as they are called here."""
+    found = []
+    for url in ticket.relay_urls:
+        with contextlib.suppress(WireError):
+            found.append(public_relay_url(url))
+    return found

@@ -31,6 +31,8 @@ class Network:
     warm_up: Callable[[], Coroutine[Any, Any, None]]
     """Loads what the first connection needs, so that it need not wait for it."""
     relays: RelayPool | None = None
+    own_relays: tuple[str, ...] = ()
+    """Public addresses of the relays this daemon was started with."""
     interfaces: Callable[[], Sequence[InterfaceStatus]] = tuple
     """What there is and what is used of it; for people."""
     stun: Callable[[], StunReport] = StunReport

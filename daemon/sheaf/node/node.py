@@ -8,6 +8,7 @@ SQL or sockets.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from sheaf import __version__
 from sheaf.core.base.errors import NotAllowed
@@ -27,6 +28,7 @@ from sheaf.node.library import Library
 from sheaf.node.network import Network, dialable
 from sheaf.node.network_view import NetworkView
 from sheaf.node.peer_manager import PeerManager
+from sheaf.node.relay_book import RelayBook
 from sheaf.node.space_host import SpaceHost
 from sheaf.node.views import (
     UNSET,
@@ -93,6 +95,17 @@ class Node:
             entropy=entropy,
             events=self.events,
             on_change=lambda: self._peers.refresh(),
+            relay_urls=lambda space_id: self._relays.for_ticket(space_id),
+        )
+        self._relays = RelayBook(
+            pool=network.relays,
+            own=network.own_relays,
+            identity=identity,
+            library=self._library,
+            invitations=self._invitations,
+            store=store,
+            clock=clock,
+            entropy=entropy,
         )
         connector = Connector(
             webrtc=network.webrtc,
@@ -111,6 +124,8 @@ class Node:
             signaling=network.signaling,
             discovery=network.discovery,
             static_addresses=network.static_addresses,
+            relays=self._relays,
+            stun=network.stun,
             store=store,
             clock=clock,
             entropy=entropy,
@@ -131,7 +146,7 @@ class Node:
             invitations=self._invitations,
             joins=self._joins,
             pool=network.relays,
-            hold=lambda _url: lambda: None,
+            hold=self._relays.hold,
             clock=clock,
             entropy=entropy,
             events=self.events,
@@ -144,6 +159,7 @@ class Node:
         await self._library.start()
         await self._invitations.start()
         await self._peers.start()
+        self._tasks.spawn(self._relays.offer_own(), "offer relays")
         self._tasks.spawn(self._network.warm_up(), "warm up")
         self._tasks.spawn(self._sweep(), "sweep")
 
@@ -270,11 +286,17 @@ class Node:
     async def create_space(self, name: str) -> SpaceSummary:
         """Found a space. Raises UsageError."""
         host = await self._library.create(name)
+        await self._relays.offer_own()
         return self._library.summary(host.space_id)
 
     async def rename_space(self, space_id: SpaceId, name: str) -> SpaceSummary:
         """Give it another name. Raises NotFound, NotAllowed, UsageError."""
         await self._library.rename(space_id, name)
+        return self._library.summary(space_id)
+
+    async def set_relays(self, space_id: SpaceId, urls: Sequence[str]) -> SpaceSummary:
+        """Choose a space's relays, for everybody in it. Raises NotFound, NotAllowed, UsageError."""
+        await self._relays.set_space(space_id, urls)
         return self._library.summary(space_id)
 
     async def leave_space(self, space_id: SpaceId) -> None:

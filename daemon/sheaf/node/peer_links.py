@@ -9,6 +9,7 @@ Must not know addresses, signalling or discovery.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
@@ -19,6 +20,7 @@ from sheaf.core.base.ids import DeviceId, LogId, SpaceId, UserId
 from sheaf.core.base.machine import Entropy
 from sheaf.core.crypto.identity import DeviceCertificate
 from sheaf.core.protocol import effects as fx
+from sheaf.core.protocol.dial_lines import PathRank
 from sheaf.core.protocol.session import Session
 from sheaf.core.space.membership import Member
 from sheaf.node.connector import Connection
@@ -27,14 +29,17 @@ from sheaf.node.identity import LocalIdentity
 from sheaf.node.invitations import Invitations
 from sheaf.node.joins import Joins
 from sheaf.node.library import Library
+from sheaf.node.path_reasons import rank_of
 from sheaf.node.peer_link import PeerLink
 from sheaf.node.peer_views import peer_view
 from sheaf.node.space_host import SpaceHost
 from sheaf.node.traffic import Traffic
 from sheaf.node.views import PeerView
-from sheaf.ports import Clock, Store
+from sheaf.ports import Clock, Store, StunReport
 from sheaf.task_set import TaskSet
 
+RETIRE_S: Final = 1.0
+"""How long a replaced path goes on beside a better one."""
 STRANGERS_MAX: Final = 32
 """Connections to devices that share no space with us (yet); the oldest give way."""
 
@@ -55,8 +60,8 @@ class PeerLinks:
         entropy: Entropy,
         events: EventBus,
         tasks: TaskSet,
-        keeps_newcomer: Callable[[DeviceId, bool], bool],
-        on_connected: Callable[[DeviceId], None],
+        keeps_newcomer: Callable[[DeviceId, bool, PathRank, PathRank], bool],
+        on_connected: Callable[[DeviceId, PathRank], None],
         on_closed: Callable[[DeviceId, bool], None],
     ) -> None:
         self._identity = identity
@@ -73,6 +78,7 @@ class PeerLinks:
         self._own = identity.device.device_id
         self._links: dict[DeviceId, PeerLink] = {}
         self._unnamed: dict[PeerLink, Callable[[str], None] | None] = {}
+        self._retired: set[PeerLink] = set()
         self._last_seen: dict[DeviceId, int] = {}
         self.joins: Joins | None = None
         self.connections_made = 0
@@ -80,7 +86,7 @@ class PeerLinks:
 
     def close(self) -> None:
         """Say goodbye to everybody."""
-        for link in [*self._links.values(), *self._unnamed]:
+        for link in [*self._links.values(), *self._unnamed, *self._retired]:
             link.close("the daemon is stopping")
 
     def space_changed(self, space_id: SpaceId) -> None:
@@ -101,10 +107,13 @@ class PeerLinks:
 
     def probe(self, device_id: DeviceId | None = None) -> None:
         """Doubt the connection to one device, or all of them: who does not answer soon is let go."""
-        now = self._clock.now()
         for known, link in list(self._links.items()):
-            if device_id in (None, known) and not link.is_closed:
-                link.perform(link.session.probe(now))
+            if device_id in (None, known):
+                self._probe(link)
+
+    def _probe(self, link: PeerLink) -> None:
+        if not link.is_closed:
+            link.perform(link.session.probe(self._clock.now()))
 
     # ------------------------------------------------------------------ links (LinkOwner)
 
@@ -146,21 +155,43 @@ class PeerLinks:
         device_id = link.device_id
         assert device_id is not None
         self._unnamed.pop(link, None)
+        rank = rank_of(link.channel.path)
         older = self._links.get(device_id)
-        if older is not None and not self._keeps_newcomer(device_id, link.is_offerer):
-            link.close("there is a connection already")
-            return
+        if older is not None:
+            older_rank = rank_of(older.channel.path)
+            if not self._keeps_newcomer(device_id, link.is_offerer, rank, older_rank):
+                link.close("there is a connection already")
+                self._probe(older)  # a worse path is only offered by who has lost the better one
+                return
         self._links[device_id] = link
         self.connections_made += 1
         if older is not None:
-            older.close("replaced by a newer connection")
+            self._retire(older, is_better=rank > older_rank)
         self._bound_strangers()
-        self._on_connected(device_id)
+        self._on_connected(device_id, rank)
         for host in self._library.hosts():
             if host.is_member(device_id):
                 host.seal_now()
         logger.info("connected", device=device_id.short, path=link.channel.path.value)
         self.link_changed(link)
+
+    def _retire(self, older: PeerLink, *, is_better: bool) -> None:
+        """Let a replaced connection go: at once, or a moment after a better path was found, so that the
+        other side has the new one before it misses the old."""
+        if not is_better:
+            older.close("replaced by a newer connection")
+            return
+        self._retired.add(older)
+        self._tasks.spawn(self._close_soon(older), "retire a path")
+
+    async def _close_soon(self, older: PeerLink) -> None:
+        await asyncio.sleep(RETIRE_S)
+        older.close("replaced by a better path")
+
+    def rank(self, device_id: DeviceId) -> PathRank | None:
+        """How good the connection to a device is; None without one."""
+        link = self._links.get(device_id)
+        return None if link is None else rank_of(link.channel.path)
 
     def _bound_strangers(self) -> None:
         """Whoever holds a ticket, or was a member once, can call as any number of new devices."""
@@ -185,6 +216,7 @@ class PeerLinks:
 
     def link_closed(self, link: PeerLink, reason: str) -> None:
         """A connection ended; the dialer decides when to try again."""
+        self._retired.discard(link)
         on_lost = self._unnamed.pop(link, None)
         if on_lost is not None:
             on_lost(reason)
@@ -250,7 +282,9 @@ class PeerLinks:
         """Devices with a live connection."""
         return frozenset(self._links)
 
-    def views(self, *, is_dialling: Callable[[DeviceId], bool]) -> list[PeerView]:
+    def views(
+        self, *, is_dialling: Callable[[DeviceId], bool], stun: StunReport | None = None
+    ) -> list[PeerView]:
         """Every other device in my spaces, connected ones first."""
         people: dict[DeviceId, tuple[Member, DeviceCertificate]] = {}
         for host in self._library.hosts():
@@ -264,6 +298,7 @@ class PeerLinks:
                 hosts=[h for h in self._library.hosts() if h.is_member(device_id)],
                 last_seen_ms=self._last_seen.get(device_id),
                 is_dialling=is_dialling(device_id),
+                stun=stun or StunReport(),
             )
             for device_id, (member, certificate) in people.items()
         ]

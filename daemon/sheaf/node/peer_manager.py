@@ -1,8 +1,7 @@
 """Finds the other devices of my spaces and calls them (PROTOCOL §5, §6).
 
-Turns sightings and given addresses into dials (`core.protocol.dialer` decides when),
-and answers the offers and pokes that arrive; what connects goes to `PeerLinks`. Signals and sightings
-come in as callbacks that only enqueue; one task works them off.
+Turns sightings, given addresses and relays into dials (`core.protocol.dialer` decides when),
+and answers the offers and pokes that arrive (`signal_desk` opens them); what connects goes to `PeerLinks`.
 
 Must not know documents, SQL or HTTP.
 """
@@ -11,9 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import structlog
 
@@ -24,7 +21,8 @@ from sheaf.core.crypto.identity import DeviceCertificate
 from sheaf.core.protocol.dialer import Dial, DialEffect, Dialer, Poke
 from sheaf.core.protocol.pairing import InviteKeys
 from sheaf.core.protocol.rendezvous import invite_tag
-from sheaf.core.protocol.signaling import OpenedSignal, SignalKind, open_signal
+from sheaf.core.protocol.signaling import OpenedSignal
+from sheaf.core.wire.relay_url import is_relay_address
 from sheaf.node.address_book import AddressBook
 from sheaf.node.connector import Connection, Connector, DialTarget, NobodyThere
 from sheaf.node.driver import WakeTimer
@@ -32,27 +30,25 @@ from sheaf.node.events import EventBus
 from sheaf.node.identity import LocalIdentity
 from sheaf.node.invitations import Invitations
 from sheaf.node.library import Library
+from sheaf.node.path_reasons import rank_of
 from sheaf.node.peer_link import PeerLink
 from sheaf.node.peer_links import PeerLinks
+from sheaf.node.relay_book import RelayBook
+from sheaf.node.signal_desk import SignalDesk
 from sheaf.node.views import PeerView
-from sheaf.ports import Announcement, Clock, Discovery, Sighting, Signaling, SignalRoute, Store
+from sheaf.ports import (
+    Announcement,
+    Clock,
+    Discovery,
+    Sighting,
+    Signaling,
+    SignalRoute,
+    Store,
+    StunReport,
+)
 from sheaf.task_set import TaskSet
 
-SIGNALS_WAITING_MAX: Final = 256
-"""More than that at once is a flood; the rest is dropped, honest peers try again."""
-ANSWERING_MAX: Final = 16
-ACTED_ON_MAX: Final = 4096
-"""Signals remembered by their session id, to know one that is played again."""
-STALE_SIGNAL_MS: Final = 10 * 60 * 1000
-
 logger = structlog.get_logger("sheaf.peers")
-
-
-@dataclass(frozen=True, slots=True)
-class _Signal:
-    rid: RendezvousId
-    sealed: bytes
-    route: SignalRoute
 
 
 class PeerManager:
@@ -68,6 +64,8 @@ class PeerManager:
         signaling: Signaling,
         discovery: Discovery,
         static_addresses: tuple[str, ...],
+        relays: RelayBook,
+        stun: Callable[[], StunReport],
         store: Store,
         clock: Clock,
         entropy: Entropy,
@@ -80,6 +78,8 @@ class PeerManager:
         self._signaling = signaling
         self._discovery = discovery
         self._static = static_addresses
+        self._relays = relays
+        self._stun = stun
         self._clock = clock
         self._events = events
         self._tasks = tasks
@@ -94,30 +94,42 @@ class PeerManager:
             entropy=entropy,
             events=events,
             tasks=tasks,
-            keeps_newcomer=lambda device, mine: self._dialer.keeps_newcomer(device, newcomer_is_mine=mine),
-            on_connected=lambda device: self._dial_all(self._dialer.connected(device, clock.now())),
+            keeps_newcomer=lambda device, mine, newcomer, older: self._dialer.keeps_newcomer(
+                device, newcomer_is_mine=mine, newcomer=newcomer, older=older
+            ),
+            on_connected=lambda device, rank: self._dial_all(
+                self._dialer.connected(device, clock.now(), rank)
+            ),
             on_closed=self._link_closed,
         )
         self._dialer = Dialer(own=self._own, entropy=entropy, static_addresses=static_addresses)
         self._timer = WakeTimer(clock=clock, on_wake=lambda now: self._dial_all(self._dialer.wake(now)))
         self._sightings: dict[str, Sighting] = {}
-        self._signals: asyncio.Queue[_Signal] = asyncio.Queue(SIGNALS_WAITING_MAX)
+        self._signals = SignalDesk(
+            identity=identity,
+            invitations=invitations,
+            connector=connector,
+            taker=self,
+            clock=clock,
+            tasks=tasks,
+        )
         self._address_hint = asyncio.Event()
-        self._answering = 0
-        self._acted_on: dict[bytes, None] = {}
         self._refresh_due = asyncio.Event()
-        self._answer_rids: frozenset[RendezvousId] = frozenset()
-        self._counts = {"connections_failed": 0.0, "signals_dropped": 0.0}
+        self._relays_moved = asyncio.Event()
+        self._awaited: Mapping[RendezvousId, str | None] = {}
+        self._failures = 0
         self._is_closing = False
 
     # ------------------------------------------------------------------ life
 
     async def start(self) -> None:
         """Listen for signals, look around, announce."""
-        self._signaling.set_handler(self._signal_came)
+        self._signaling.set_handler(self._signals.came)
         self._connector.on_expecting = self._expecting
-        self._tasks.spawn(self._work_signals(), "signals")
+        self._relays.on_change(self._relays_moved.set)
+        self._tasks.spawn(self._signals.run(), "signals")
         self._tasks.spawn(self._keep_announced(), "announce")
+        self._tasks.spawn(self._follow_relays(), "relays")
         await self._discovery.start(self._sighted)
         self.refresh()
 
@@ -138,20 +150,34 @@ class PeerManager:
         """Members, epochs or invitations changed: listen, announce and dial accordingly."""
         if self._is_closing:
             return
+        self._relays.refresh()
         self._subscribe()
         self._refresh_due.set()
         now = self._clock.now()
         self._dial_all(self._dialer.set_wanted(self._book.wanted(), now))
+        self._dial_all(self._dialer.set_relays(self._relays.meeting_places(), now))
         for sighting in list(self._sightings.values()):
             self._match(sighting)
         self._events.publish("peers_changed")
 
     def _subscribe(self) -> None:
-        self._signaling.subscribe([*self._book.own_rendezvous_ids(), *self._answer_rids])
+        self._signaling.subscribe(
+            [*self._book.own_rendezvous_ids(), *self._awaited], self._relays.names(self._awaited)
+        )
 
-    def _expecting(self, rids: frozenset[RendezvousId]) -> None:
-        self._answer_rids = rids
+    def _expecting(self, awaited: Mapping[RendezvousId, str | None]) -> None:
+        self._awaited = awaited
         self._subscribe()
+
+    async def _follow_relays(self) -> None:
+        """A relay came or went: ask there for everybody we miss, and let joins look again."""
+        while True:
+            await self._relays_moved.wait()
+            self._relays_moved.clear()
+            self._subscribe()
+            self._dial_all(self._dialer.set_relays(self._relays.meeting_places(), self._clock.now()))
+            self._address_hint.set()
+            self._events.publish("relays_changed")
 
     async def _keep_announced(self) -> None:
         while True:
@@ -195,8 +221,16 @@ class PeerManager:
                 yield from sighting.addresses
         yield from self._static
 
+    def hold_relay(self, url: str) -> Callable[[], None]:
+        """Use a relay besides the others (for joins); the returned function lets it go."""
+        return self._relays.hold(url)
+
+    def connected_relays(self) -> Sequence[str]:
+        """The relays we are connected with right now."""
+        return self._relays.connected()
+
     def address_hint(self) -> asyncio.Event:
-        """Set whenever something new was sighted."""
+        """Set whenever something new was sighted, or a relay came."""
         return self._address_hint
 
     # ------------------------------------------------------------------ dialling
@@ -205,45 +239,62 @@ class PeerManager:
         for action in actions:
             match action:
                 case Dial():
-                    self._tasks.spawn(self._dial(action.device_id, action.address), "dial")
+                    self._tasks.spawn(self._dial(action), "dial")
                 case Poke():
                     self._tasks.spawn(self._poke(action.device_id, action.address), "poke")
         self._timer.arm(self._dialer.next_wake())
 
-    async def _dial(self, device_id: DeviceId, address: str | None, route: SignalRoute | None = None) -> None:
-        failure = "it shares no space with us"
-        for target in self._book.targets(device_id):
+    def _targets(self, device_id: DeviceId, address: str | None) -> Iterator[DialTarget]:
+        """How a device is called at an address; at a relay only by the names it is told."""
+        if address is None or not is_relay_address(address):
+            return self._book.targets(device_id)
+        return self._book.targets(device_id, among=lambda host: self._relays.serves(address, host))
+
+    async def _dial(self, call: Dial) -> None:
+        device_id, address = call.device_id, call.address
+        failure, is_absent = "it shares no space with us there", is_relay_address(address)
+        for target in self._targets(device_id, address):
             try:
-                connection = await self._connector.dial(target, address=address, route=route)
+                connection = await self._connector.dial(
+                    target, address=address, route=None, better_than=call.better_than
+                )
             except NobodyThere as error:
                 failure = str(error)
                 continue  # it may answer under another space's rendezvous id
             except (TransportFailure, ProtocolViolation) as error:
-                failure = str(error)
+                failure, is_absent = str(error), False
                 break
+            if self._is_superfluous(connection, device_id):
+                await connection.channel.close()
+                return
             self.links.adopt(
                 connection,
                 expected=device_id,
                 on_lost=lambda reason: self._failed(device_id, address, reason),
             )
             return
-        self._failed(device_id, address, failure)
+        self._failed(device_id, address, failure, is_absent=is_absent)
 
-    async def _poke(self, device_id: DeviceId, address: str | None) -> None:
-        assert address is not None
-        for target in self._book.targets(device_id):
+    def _is_superfluous(self, connection: Connection, device_id: DeviceId) -> bool:
+        """Whether another call was faster, with a path that is as good."""
+        rank = self.links.rank(device_id)
+        return rank is not None and rank >= rank_of(connection.channel.path)
+
+    async def _poke(self, device_id: DeviceId, address: str) -> None:
+        for target in self._targets(device_id, address):
             try:
                 if await self._connector.poke(target, address=address, route=None):
                     return
             except TransportFailure as error:
                 self._failed(device_id, address, str(error))
                 return
-        self._failed(device_id, address, "not there")
+        self._failed(device_id, address, "not there", is_absent=is_relay_address(address))
 
-    def _failed(self, device_id: DeviceId, address: str | None, reason: str) -> None:
-        self._counts["connections_failed"] += 1
-        logger.info("could not connect", device=device_id.short, address=address, reason=reason)
-        self._dial_all(self._dialer.failed(device_id, address, self._clock.now()))
+    def _failed(self, device_id: DeviceId, address: str, reason: str, *, is_absent: bool = False) -> None:
+        if not is_absent:
+            self._failures += 1
+            logger.info("could not connect", device=device_id.short, address=address, reason=reason)
+        self._dial_all(self._dialer.failed(device_id, address, self._clock.now(), is_absent=is_absent))
 
     async def dial(self, target: DialTarget, address: str) -> Connection:
         """One attempt at one address (for joins). Raises TransportFailure, ProtocolViolation."""
@@ -251,103 +302,55 @@ class PeerManager:
 
     # ------------------------------------------------------------------ signals
 
-    def _signal_came(self, rid: RendezvousId, sealed: bytes, route: SignalRoute) -> None:
-        try:
-            self._signals.put_nowait(_Signal(rid, sealed, route))
-        except asyncio.QueueFull:
-            self._counts["signals_dropped"] += 1
-
-    async def _work_signals(self) -> None:
-        while True:
-            signal = await self._signals.get()
-            try:
-                self._work(signal)
-            except ProtocolViolation as error:
-                logger.info("signal dropped", reason=str(error), via=signal.route.label)
-            except Exception:  # one bad signal must not end all others
-                logger.exception("signal dropped by a defect", via=signal.route.label)
-
-    def _work(self, signal: _Signal) -> None:
-        if self._connector.take_answer(signal.rid, signal.sealed):
-            return
-        opened = self._open(signal)
-        if opened is not None:
-            self._act_on(opened, signal)
-
-    def _open(self, signal: _Signal) -> OpenedSignal | None:
-        invitation = self._invitations.by_rendezvous(signal.rid)
-        if invitation is not None:
-            return open_signal(signal.sealed, invitation.keys.open_box, signal.rid)
-        opened = open_signal(signal.sealed, self._identity.device.open_box, signal.rid)
-        if opened.body.to != self._own:
-            raise ProtocolViolation("meant for another device")
-        return opened
-
-    def _act_on(self, opened: OpenedSignal, signal: _Signal) -> None:
-        body = opened.body
-        if body.sender.device == self._own:
-            logger.warning("another machine uses this device's keys: was this profile copied?")
-            return
-        if abs(self._clock.wall_ms() - body.created_ms) > STALE_SIGNAL_MS:
-            logger.info("an old or postdated signal; clocks may differ", via=signal.route.label)
-        if not self._is_first(body.session_id):
-            self._counts["signals_dropped"] += 1
-            return
-        match body.kind:
-            case SignalKind.OFFER:
-                if self._answering >= ANSWERING_MAX:
-                    self._counts["signals_dropped"] += 1
-                    return
-                self._tasks.spawn(self._answer(opened, signal.route), "answer")
-            case SignalKind.POKE:
-                self._poked(body.sender, signal)
-            case SignalKind.BYE | SignalKind.ANSWER:
-                return
-
-    def _is_first(self, session_id: bytes) -> bool:
-        """False for a signal played again: a stranger on the network can record and repeat them."""
-        if session_id in self._acted_on:
-            return False
-        self._acted_on[session_id] = None
-        if len(self._acted_on) > ACTED_ON_MAX:
-            del self._acted_on[next(iter(self._acted_on))]
-        return True
-
-    def _poked(self, sender: DeviceCertificate, signal: _Signal) -> None:
+    def poked(self, sender: DeviceCertificate, route: SignalRoute) -> None:
         """Somebody wants us to offer: at an address if we know one, else along the route he came by.
 
-        Over the route only WebRTC can open (a tunnel needs an address). The device with the
+        Over a LAN route only WebRTC can open (a tunnel needs an address). The device with the
         smaller id knows none when only the other was given one by hand; then it asks back, and
-        the other, which has an address, offers after all.
+        the other, which has an address, offers after all. Over a relay both poke first, and the
+        smaller offers when it is poked; so the larger only asks back.
 
-        Who calls although there is a connection has none on its side (it was killed, or moved):
-        ours is then found dead soon, and its next call is answered.
+        Who calls although there is a connection has none on its side (it was killed, or moved), or
+        seeks a better path: ours is then found dead soon, and its next call is answered.
         """
         device_id = sender.device
         self.links.probe(device_id)
-        address = self._dialer.address_of(device_id) or signal.route.address
+        if route.address is not None and is_relay_address(route.address):
+            self._poked_over_relay(device_id, route.address, route)
+            return
+        address = self._dialer.address_of(device_id) or route.address
         if address is None:
             if self._dialer.should_answer(device_id):
-                self._tasks.spawn(self._poke_back(device_id, signal.route), "poke back")
-        elif self._dialer.poked(device_id, self._clock.now()):
-            self._tasks.spawn(self._dial(device_id, address), "dial")
+                self._tasks.spawn(self._poke_back(device_id, route), "poke back")
+        else:
+            self._dial_poked(device_id, address)
+
+    def _poked_over_relay(self, device_id: DeviceId, url: str, route: SignalRoute) -> None:
+        if self._own < device_id:
+            self._dial_poked(device_id, url)
+        elif self._dialer.is_wanted(device_id):
+            self._tasks.spawn(self._poke_back(device_id, route), "poke back")
+
+    def _dial_poked(self, device_id: DeviceId, address: str) -> None:
+        call = self._dialer.poked(device_id, self._clock.now(), address)
+        if call is not None:
+            self._tasks.spawn(self._dial(call), "dial")
+            self._timer.arm(self._dialer.next_wake())
 
     async def _poke_back(self, device_id: DeviceId, route: SignalRoute) -> None:
-        for target in self._book.targets(device_id):
+        for target in self._targets(device_id, route.address):
             with contextlib.suppress(TransportFailure):
-                await self._connector.poke(target, address=None, route=route)
-                return
+                if await self._connector.poke(target, address=None, route=route) or route.address is None:
+                    return
 
-    async def _answer(self, opened: OpenedSignal, route: SignalRoute) -> None:
-        self._answering += 1
+    async def offered(self, opened: OpenedSignal, route: SignalRoute) -> None:
+        """Somebody calls: answer."""
         try:
             connection = await self._connector.answer(opened, route)
         except (TransportFailure, ProtocolViolation) as error:
             logger.info("could not answer", via=route.label, reason=str(error))
         else:
             self.links.adopt(connection, expected=connection.peer)
-        finally:
-            self._answering -= 1
 
     def adopt_link(self, connection: Connection, *, expected: DeviceId | None) -> PeerLink:
         """Begin a session on a connection made with `dial` (for joins)."""
@@ -366,7 +369,7 @@ class PeerManager:
 
     def views(self) -> list[PeerView]:
         """Every other device in my spaces, connected ones first."""
-        return self.links.views(is_dialling=self._dialer.is_dialling)
+        return self.links.views(is_dialling=self._dialer.is_dialling, stun=self._stun())
 
     def metrics(self) -> dict[str, float]:
         """For /metrics."""
@@ -375,5 +378,7 @@ class PeerManager:
             "connections_made": float(self.links.connections_made),
             "peer_bytes_sent_total": float(self.links.traffic.sent_bytes),
             "peer_bytes_received_total": float(self.links.traffic.received_bytes),
-            **self._counts,
+            "connections_failed": float(self._failures),
+            "signals_dropped": float(self._signals.dropped),
+            "relays_connected": float(len(self._relays.connected())),
         }

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from sheaf.core.crypto.identity import DeviceCertificate
 from sheaf.core.protocol.effects import Phase
 from sheaf.core.space.membership import Member
+from sheaf.node.path_reasons import path_reason
 from sheaf.node.peer_link import PeerLink, SpaceProgress
 from sheaf.node.space_host import SpaceHost
 from sheaf.node.views import PeerSpaceView, PeerState, PeerView
+from sheaf.ports import StunReport
 
 
 def peer_view(
@@ -20,6 +22,7 @@ def peer_view(
     hosts: Sequence[SpaceHost],
     last_seen_ms: int | None,
     is_dialling: bool,
+    stun: StunReport,
 ) -> PeerView:
     """One device as people see it; `hosts` are the spaces we share with it."""
     return PeerView(
@@ -33,6 +36,7 @@ def peer_view(
         rtt_ms=None if link is None else link.rtt_ms,
         spaces=tuple(_space(host, certificate, link) for host in hosts),
         last_seen_ms=last_seen_ms,
+        path_reason=None if link is None else path_reason(link.channel, stun),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,7 +16,8 @@ class SignalRoute:
 
     label: str
     address: str | None
-    """host:port of the far listener when we dialled it, None when it dialled us."""
+    """host:port of the far listener when we dialled it, None when it dialled us; the relay's URL when it
+    came over a relay."""
     key: object
 
 
@@ -27,18 +28,21 @@ SignalHandler = Callable[[RendezvousId, bytes, SignalRoute], None]
 class Signaling(Protocol):
     """Carries sealed signalling messages; knows neither devices nor spaces.
 
-    On the LAN: a WebSocket to the other daemon's listener. The dialler subscribes its own
-    rids on that same connection, so the answer needs no second connection.
+    On the LAN: a WebSocket to the other daemon's listener; the answer comes back on that same
+    connection (decision 0017). Over a relay: the one connection to it that both keep open.
     """
 
     def set_handler(self, handler: SignalHandler) -> None: ...
-    def subscribe(self, rids: Sequence[RendezvousId]) -> None:
-        """The complete set of rids this daemon answers to; replaces the earlier set."""
+    def subscribe(
+        self, rids: Sequence[RendezvousId], at_relays: Mapping[str, Sequence[RendezvousId]] | None = None
+    ) -> None:
+        """The complete sets of rids this daemon answers to, on the LAN and at each relay (by URL, most
+        important first); they replace the earlier ones."""
         ...
 
     async def send(self, address: str, rid: RendezvousId, sealed: bytes) -> SignalRoute | None:
-        """Send to the listener at `host:port`; None when nobody there answers to `rid`.
-        Raises TransportFailure when the address cannot be reached within 3 s."""
+        """Send to the listener at `host:port` or over the relay at `ws://…`, `wss://…`; None when nobody
+        there answers to `rid`. Raises TransportFailure when it cannot be reached within a few seconds."""
         ...
 
     async def reply(self, route: SignalRoute, rid: RendezvousId, sealed: bytes) -> bool:

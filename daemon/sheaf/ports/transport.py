@@ -101,10 +101,14 @@ class WebRtcAttempt(Protocol):
 
 
 class WebRtcTransport(Protocol):
-    """Makes WebRTC data channels."""
+    """Makes WebRTC data channels.
 
-    async def offer(self) -> WebRtcAttempt: ...
-    async def answer(self, offer: WebRtcDescription) -> WebRtcAttempt: ...
+    `use_stun`: the peer may be beyond a router, so also say how we look from outside, as far as STUN
+    servers that are known to be alive tell within a second.
+    """
+
+    async def offer(self, *, use_stun: bool = False) -> WebRtcAttempt: ...
+    async def answer(self, offer: WebRtcDescription, *, use_stun: bool = False) -> WebRtcAttempt: ...
     async def close(self) -> None: ...
 
 
@@ -132,6 +136,10 @@ class TunnelTransport(Protocol):
 
     async def connect(self, address: str, remote: TunnelDescription) -> Channel:
         """Offerer: open the stream at `host:port` of the answerer's listener. Raises TransportFailure."""
+        ...
+
+    async def meet(self, relay_url: str, remote: TunnelDescription, *, is_offerer: bool) -> Channel:
+        """Both sides: join the tunnel of `remote.token` at a relay. Raises TransportFailure."""
         ...
 
 

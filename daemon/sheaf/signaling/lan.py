@@ -10,7 +10,7 @@ one id, the one it was asked for.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from sheaf.core.base.errors import TransportFailure
 from sheaf.core.base.ids import RendezvousId
@@ -65,8 +65,10 @@ class LanSignaling:
         """Who is told of messages; it only enqueues."""
         self._handler = handler
 
-    def subscribe(self, rids: Sequence[RendezvousId]) -> None:
-        """The complete set of rids this daemon answers to."""
+    def subscribe(
+        self, rids: Sequence[RendezvousId], at_relays: Mapping[str, Sequence[RendezvousId]] | None = None
+    ) -> None:
+        """The complete set of rids this daemon answers to; relays are not known here."""
         self._rids = frozenset(rids)
 
     async def send(self, address: str, rid: RendezvousId, sealed: bytes) -> SignalRoute | None:

@@ -1,8 +1,9 @@
 """aioice with the door locked: what Sheaf adds to its connection before trusting it.
 
-Three gaps of aioice 0.13 are closed by subclassing (TRAPS 1, 1.1; FAULTS N6, N19):
+Four gaps of aioice 0.13 are closed by subclassing (TRAPS 1, 1.1; FAULTS N5, N6, N19):
 an empty datagram from anybody ends the DTLS pump above; datagrams from anybody are queued
-without limit; every interface of the machine becomes a candidate. Imported lazily.
+without limit; every interface of the machine becomes a candidate; a STUN server that does
+not answer holds everything up for five seconds. Imported lazily.
 Knows nothing of DTLS, SCTP or Sheaf's frames.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import ipaddress
 import socket
 from collections.abc import Sequence
 from typing import Any, Final, cast
@@ -18,7 +20,13 @@ from aioice import ice, stun
 from aioice.candidate import Candidate, candidate_foundation, candidate_priority
 
 from sheaf.core.base.errors import TransportFailure
+from sheaf.core.base.limits import CANDIDATES_MAX
+from sheaf.transport.description import is_reachable_unicast
+from sheaf.transport.stun_route import StunRoute
 
+STUN_S_MAX: Final = 1.0
+"""For the answers of servers that were alive a moment ago; usually it takes a round trip."""
+STUN_QUESTIONS_MAX: Final = 8
 EARLY_DATAGRAMS_MAX: Final = 64
 """Kept until a pair is nominated: a DTLS flight is below ten datagrams."""
 QUEUED_DATAGRAMS_MAX: Final = 4096
@@ -56,6 +64,8 @@ class GuardedConnection(ice.Connection):
     def __init__(self, *, is_controlling: bool, addresses: Sequence[str]) -> None:
         super().__init__(ice_controlling=is_controlling)
         self._addresses = tuple(addresses)
+        self.stun: tuple[StunRoute, ...] = ()
+        """Whom to ask while gathering."""
         self.dropped = 0
         """Datagrams refused so far."""
 
@@ -92,7 +102,24 @@ class GuardedConnection(ice.Connection):
         if not self._local_candidates_start:
             self._local_candidates_start = True
             self._local_candidates = await self.get_component_candidates(1, [])
+            self._local_candidates += await self._reflexive_candidates()
             self._local_candidates_end = True
+
+    async def _reflexive_candidates(self) -> list[Candidate]:
+        """How the sockets look from outside, as far as somebody says so within `STUN_S_MAX`."""
+        room = CANDIDATES_MAX - len(self._local_candidates)
+        asking = [
+            (protocol, route.server)
+            for protocol in self._protocols
+            for route in self.stun
+            if protocol.local_candidate.host == route.local
+        ]
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_reflexive(*each)) for each in asking[:STUN_QUESTIONS_MAX]]
+        known = {(candidate.host, candidate.port) for candidate in self._local_candidates}
+        answers = [candidate for task in tasks if (candidate := task.result()) is not None]
+        found = {(answer.host, answer.port): answer for answer in answers}
+        return [candidate for where, candidate in found.items() if where not in known][:room]
 
     def is_listening(self, protocol: GuardedStunProtocol) -> bool:
         """False in the instants before the socket's candidate is known."""
@@ -121,6 +148,34 @@ class GuardedConnection(ice.Connection):
         """The nominated (local, remote) pair."""
         pair = self._nominated.get(1)
         return (pair.local_candidate, pair.remote_candidate) if pair is not None else None
+
+
+async def _reflexive(protocol: ice.StunProtocol, server: tuple[str, int]) -> Candidate | None:
+    """What one server says of one socket; None when it does not answer in time."""
+    request = stun.Message(message_method=stun.Method.BINDING, message_class=stun.Class.REQUEST)
+    try:
+        async with asyncio.timeout(STUN_S_MAX):
+            response, _ = await protocol.request(request, server)
+        host, port = response.attributes["XOR-MAPPED-ADDRESS"]
+    except (TimeoutError, OSError, KeyError, stun.TransactionError):
+        return None
+    local = protocol.local_candidate
+    is_sound = (":" in host) == (":" in local.host) and is_reachable_unicast(
+        ipaddress.ip_address(host), is_loopback_allowed=False
+    )
+    if not is_sound:
+        return None
+    return Candidate(
+        foundation=candidate_foundation("srflx", "udp", local.host),
+        component=local.component,
+        transport="udp",
+        priority=candidate_priority(local.component, "srflx"),
+        host=host,
+        port=port,
+        type="srflx",
+        related_address=local.host,
+        related_port=local.port,
+    )
 
 
 def _looks_like_stun(datagram: bytes) -> bool:

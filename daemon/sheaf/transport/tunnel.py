@@ -1,8 +1,9 @@
-"""Makes tunnels: TLS 1.3 to a device's LAN listener, for when UDP gets nowhere.
+"""Makes tunnels: TLS 1.3 to a device's LAN listener or through a relay, for when UDP gets nowhere.
 
 The offerer dials the answerer's listener and presents the one-time token it was given
 through sealed signalling; the listener hands the stream over here (`sheaf.ports.TunnelDoor`).
-Both certificates are pinned. PROTOCOL §5 "Paths", §7. Knows nothing of devices or spaces.
+At a relay both present the token, and the relay joins them. Both certificates are pinned.
+PROTOCOL §5 "Paths", §7. Knows nothing of devices or spaces.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from sheaf.core.base.errors import TransportFailure
-from sheaf.ports import ByteStream, Channel, TunnelDescription
+from sheaf.ports import ByteStream, Channel, PathKind, TunnelDescription
 from sheaf.task_set import TaskSet
 from sheaf.transport.tls import TlsIdentity, TlsSession
 from sheaf.transport.tunnel_channel import TunnelChannel
@@ -21,7 +22,7 @@ EXPECT_S_MAX: Final = 15.0
 EXPECTED_MAX: Final = 64
 
 Dial = Callable[[str, bytes], Awaitable[ByteStream]]
-"""(host:port of the listener, 16-byte token) -> the joined stream."""
+"""(host:port of the listener or URL of the relay, 16-byte token) -> the joined stream."""
 
 
 class TunnelExpectation:
@@ -90,15 +91,17 @@ class Tunnel:
     Args:
         identity: this process's key and certificate.
         dial: opens a byte stream to a listener; raises TransportFailure.
+        join: opens one through a relay; raises TransportFailure.
 
     Invariants:
     1. A token is used once, whether the handshake then succeeds or not.
     2. Every channel made here ends with `close()`.
     """
 
-    def __init__(self, *, identity: TlsIdentity, dial: Dial) -> None:
+    def __init__(self, *, identity: TlsIdentity, dial: Dial, join: Dial | None = None) -> None:
         self._identity = identity
         self._dial = dial
+        self._join = join or _no_relays
         self._tasks = TaskSet("tunnel")
         self._expected: dict[bytes, TunnelExpectation] = {}
         self._channels: set[TunnelChannel] = set()
@@ -135,12 +138,29 @@ class Tunnel:
             raise TransportFailure("the transport is closed")
         stream = await self._dial(address, remote.token)
         channel = self._channel(stream, is_server=False, peer_fingerprint=remote.fingerprint)
+        return await self._opened(channel, f"tunnel to {address}")
+
+    async def meet(self, relay_url: str, remote: TunnelDescription, *, is_offerer: bool) -> Channel:
+        """Join the other side at a relay; both present the same token. The offerer is TLS's client.
+
+        Raises:
+            TransportFailure: the relay is out of reach, the other did not come, or is not the pinned peer.
+        """
+        if self._is_closed:
+            raise TransportFailure("the transport is closed")
+        stream = await self._join(relay_url, remote.token)
+        channel = self._channel(
+            stream, is_server=not is_offerer, peer_fingerprint=remote.fingerprint, path=PathKind.RELAY
+        )
+        return await self._opened(channel, f"tunnel through {relay_url}")
+
+    async def _opened(self, channel: TunnelChannel, name: str) -> Channel:
         try:
             await channel.handshake()
         except BaseException as error:
             await self._abandon(channel, str(error))
             raise
-        self._tasks.spawn(self._run(channel), f"tunnel to {address}")
+        self._tasks.spawn(self._run(channel), name)
         return channel
 
     def accept(self, token: bytes) -> Callable[[ByteStream], Awaitable[None]] | None:
@@ -188,9 +208,16 @@ class Tunnel:
         self._channels.discard(channel)
         await channel.abandon(reason)
 
-    def _channel(self, stream: ByteStream, *, is_server: bool, peer_fingerprint: bytes) -> TunnelChannel:
+    def _channel(
+        self,
+        stream: ByteStream,
+        *,
+        is_server: bool,
+        peer_fingerprint: bytes,
+        path: PathKind = PathKind.TUNNEL,
+    ) -> TunnelChannel:
         tls = TlsSession(identity=self._identity, is_server=is_server, peer_fingerprint=peer_fingerprint)
-        channel = TunnelChannel(stream=stream, tls=tls)
+        channel = TunnelChannel(stream=stream, tls=tls, path=path)
         self._channels.add(channel)
         return channel
 
@@ -201,3 +228,7 @@ class Tunnel:
 
     def _drop(self, channel: Channel) -> None:
         self._tasks.spawn(channel.close(), "drop an unwanted tunnel")
+
+
+async def _no_relays(url: str, token: bytes) -> ByteStream:
+    raise TransportFailure("this daemon uses no relays")

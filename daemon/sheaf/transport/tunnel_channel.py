@@ -1,7 +1,7 @@
 """A channel over a byte stream: TLS inside, and inside that length-prefixed frames.
 
-Works over any `ByteStream`: a peer's LAN listener today, a relay later. PROTOCOL §5 "Paths",
-§7 TUN_JOIN. Knows nothing of WebSockets or of what the frames mean.
+Works over any `ByteStream`: to a peer's LAN listener, or through a relay. PROTOCOL §5 "Paths",
+§7 TUNNEL_JOIN. Knows nothing of WebSockets or of what the frames mean.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class TunnelChannel:
     3. `channel_closed` comes after the last whole frame.
     """
 
-    def __init__(self, *, stream: ByteStream, tls: TlsSession) -> None:
+    def __init__(self, *, stream: ByteStream, tls: TlsSession, path: PathKind = PathKind.TUNNEL) -> None:
+        self._path = path
         self._stream = stream
         self._tls = tls
         self._delivery = Delivery()
@@ -49,11 +50,12 @@ class TunnelChannel:
 
     @property
     def path(self) -> PathKind:
-        return PathKind.TUNNEL
+        return self._path
 
     @property
     def description(self) -> str:
-        return f"{self._stream.label} (tcp, tls)"
+        how = "relayed, tls" if self._path is PathKind.RELAY else "tcp, tls"
+        return f"{self._stream.label} ({how})"
 
     @property
     def buffered_bytes(self) -> int:

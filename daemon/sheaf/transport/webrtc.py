@@ -1,8 +1,8 @@
 """Makes WebRTC data channels (the `WebRtcTransport` port).
 
 aiortc is imported on first use, in a thread, because it takes half a second; `warm_up`
-does it ahead of time. No STUN server is ever configured (TRAPS 8: one that does not answer
-costs five seconds per side). Knows nothing of signalling, of members or of what is sent.
+does it ahead of time. STUN servers are asked only when they are known to be alive, and for a second at most
+(TRAPS 8: aiortc waits five per side). Knows nothing of signalling, of members or of what is sent.
 PROTOCOL §5.
 """
 
@@ -21,6 +21,7 @@ from sheaf.ports import Channel, WebRtcDescription
 from sheaf.task_set import TaskSet
 from sheaf.transport import aiortc_lean
 from sheaf.transport.description import check_description, usable_candidates
+from sheaf.transport.stun_route import StunRoute
 
 if TYPE_CHECKING:
     from sheaf.transport.webrtc_channel import WebRtcChannel
@@ -91,10 +92,17 @@ class WebRtc:
     Args:
         addresses: the local addresses to offer as candidates, best first, asked anew
             for every attempt; loopback only when there is nothing else.
+        stun_servers: which STUN server answers from which local address, known to be alive.
     """
 
-    def __init__(self, *, addresses: Callable[[], Sequence[str]]) -> None:
+    def __init__(
+        self,
+        *,
+        addresses: Callable[[], Sequence[str]],
+        stun_servers: Callable[[], Sequence[StunRoute]] = tuple,
+    ) -> None:
         self._addresses = addresses
+        self._stun_servers = stun_servers
         self._tasks = TaskSet("webrtc")
         self._attempts: set[WebRtcAttempt] = set()
         self._channels: set[WebRtcChannel] = set()
@@ -108,23 +116,23 @@ class WebRtc:
         except TransportFailure:
             return  # the first attempt will tell
 
-    async def offer(self) -> WebRtcAttempt:
-        """Begin a connection from this side.
+    async def offer(self, *, use_stun: bool = False) -> WebRtcAttempt:
+        """Begin a connection from this side; see the port.
 
         Raises:
             TransportFailure: no network address, or too many attempts at once.
         """
-        return await self._attempt(None)
+        return await self._attempt(None, use_stun=use_stun)
 
-    async def answer(self, offer: WebRtcDescription) -> WebRtcAttempt:
-        """Begin the answering half for a peer's offer.
+    async def answer(self, offer: WebRtcDescription, *, use_stun: bool = False) -> WebRtcAttempt:
+        """Begin the answering half for a peer's offer; see the port.
 
         Raises:
             TransportFailure: no network address, or too many attempts at once.
             ProtocolViolation: the offer is malformed.
         """
         check_description(offer, setup="actpass")
-        return await self._attempt(offer)
+        return await self._attempt(offer, use_stun=use_stun)
 
     async def close(self) -> None:
         """Close every attempt and channel. Idempotent."""
@@ -133,7 +141,7 @@ class WebRtc:
         await self._tasks.drain(CONNECT_S_MAX)
         await self._tasks.close()
 
-    async def _attempt(self, offer: WebRtcDescription | None) -> WebRtcAttempt:
+    async def _attempt(self, offer: WebRtcDescription | None, *, use_stun: bool) -> WebRtcAttempt:
         if self._is_closed:
             raise TransportFailure("the transport is closed")
         if len(self._attempts) >= HALF_OPEN_MAX:
@@ -148,7 +156,7 @@ class WebRtc:
         )
         self._channels.add(channel)
         try:
-            description = await channel.gather()
+            description = await channel.gather(self._stun_servers() if use_stun else ())
         except BaseException:
             await channel.close()
             raise

@@ -30,6 +30,7 @@ from sheaf.task_set import TaskSet
 from sheaf.transport.delivery import CLOSED_HERE, Delivery, check_outgoing
 from sheaf.transport.ice_guard import GuardedConnection
 from sheaf.transport.sctp_guard import MESSAGE_BYTES_MAX, STREAM_ID, GuardedSctp
+from sheaf.transport.stun_route import StunRoute
 
 _log = logging.getLogger(__name__)
 
@@ -86,12 +87,16 @@ class WebRtcChannel:
 
     # ------------------------------------------------------------------ connecting
 
-    async def gather(self) -> WebRtcDescription:
+    async def gather(self, stun: Sequence[StunRoute] = ()) -> WebRtcDescription:
         """Open the sockets and describe this side.
+
+        Args:
+            stun: whom to ask, from which address, how this side looks from outside; for a second at most.
 
         Raises:
             TransportFailure: no usable address on this machine.
         """
+        self._connection.stun = tuple(stun)
         await self._connection.gather_candidates()
         if not self._connection.local_candidates:
             raise TransportFailure("this computer has no network address to connect from")

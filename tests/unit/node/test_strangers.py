@@ -64,6 +64,6 @@ async def test_a_recorded_offer_played_again_is_answered_once() -> None:
         for _ in range(5):
             for signal in list(seen):
                 handler(*signal)
-        await until(ann._peers._signals.empty)
+        await until(lambda: ann._peers._signals.is_idle)
         await asyncio.sleep(0.01)
         assert answered == []

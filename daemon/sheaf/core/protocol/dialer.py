@@ -1,33 +1,52 @@
-"""When to call whom, and where (PROTOCOL §5 "one peer connection per device pair", §6).
+"""When to call whom, and where (PROTOCOL §5 "one peer connection per device pair", "Paths", §6).
 
-Pure: told which devices are wanted, where they were seen, and what became of calls; says which
-call to make next. Knows no keys, spaces or sockets.
+Pure: told which devices are wanted, where they were seen, which relays are connected, and what became of
+calls; says which call to make next. Knows no keys, spaces or sockets.
 
 Invariants:
-1. Of two devices the one with the smaller id dials; the other pokes, which asks to be dialled.
-2. One connection per device: nothing is started towards a device that is connected or being
-   dialled; when two sessions come up all the same, `keeps_newcomer` decides alike on both sides.
+1. Of two devices the one with the smaller id dials; the other pokes, which asks to be dialled. Over a relay
+   both begin with a poke, which costs little when nobody is there; the smaller dials when it is poked.
+2. One connection per device: nothing is started towards a device that is connected, except the search for a
+   better path; when two sessions come up all the same, `keeps_newcomer` decides alike on both sides.
 3. Failures back off with jitter (0.5 s on a freshly seen LAN address, else 1 s, × 1.5 up to 60 s);
    a new sighting of an address makes the next try immediate, and a device with several addresses
    is tried at each of them before a pause, but no device more often than every `REDIAL_MIN_S`.
-4. At most `DIALS_MAX` calls are under way and `DEVICES_MAX` devices remembered.
+   Who is not at a relay is poked there rarely: it pokes us when it comes.
+4. At most `DIALS_MAX` calls of each kind are under way and `DEVICES_MAX` devices remembered: a relay that
+   answers nothing holds up no call on the LAN.
+5. A path is replaced by better ones only. The search for one is begun by the smaller id, and backs off from
+   5 s to 5 min, also across connections that did not last; a sighting or a changed network begins it anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from sheaf.core.base.ids import DeviceId
 from sheaf.core.base.machine import Entropy, Seconds
+from sheaf.core.protocol.dial_lines import NEVER, KnownDevice, Line, PathRank
+from sheaf.core.wire.relay_url import is_relay_address
 
 BACKOFF_FIRST_S: Final = 1.0
 BACKOFF_LAN_FIRST_S: Final = 0.5
 BACKOFF_FACTOR: Final = 1.5
 BACKOFF_MAX_S: Final = 60.0
+ABSENT_FIRST_S: Final = 30.0
+ABSENT_FACTOR: Final = 2.0
+ABSENT_MAX_S: Final = 600.0
+"""For a device that is not at the relay."""
+UPGRADE_FIRST_S: Final = 5.0
+UPGRADE_FACTOR: Final = 2.0
+UPGRADE_MAX_S: Final = 300.0
+SETTLED_S: Final = 60.0
+"""A better path that held this long was worth the search."""
 REDIAL_MIN_S: Final = 0.25
+RELAY_HEAD_START_S: Final = 1.0
+"""What a call to an address is given before a relay is asked too."""
 POKE_PATIENCE_S: Final = 3.0
+RELAY_POKE_PATIENCE_S: Final = 6.0
 """How long a poke may stay unanswered before it counts as failed."""
 CALL_PATIENCE_S: Final = 30.0
 """How long a call may go without a report: longer than signalling, connecting and HELLO together.
@@ -40,10 +59,12 @@ ADDRESSES_MAX: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """Offer to `device_id` at `address` ('host:port'); report `connected` or `failed`."""
+    """Offer to `device_id` at `address` ('host:port', or a relay's URL); report `connected` or `failed`."""
 
     device_id: DeviceId
     address: str
+    better_than: PathRank | None = None
+    """Only paths above this one are of use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,22 +76,6 @@ class Poke:
 
 
 DialEffect = Dial | Poke
-
-
-@dataclass(slots=True)
-class _Device:
-    addresses: dict[str, bool] = field(default_factory=dict)
-    """Seen on the LAN, the latest last (a set that keeps its order)."""
-    is_wanted: bool = False
-    is_connected: bool = False
-    calling: str | None = None
-    is_poking: bool = False
-    """The call under way is only a poke: we wait to be dialled."""
-    calling_until: Seconds = 0.0
-    due: Seconds = 0.0
-    failures: int = 0
-    turn: int = 0
-    called_at: Seconds = float("-inf")
 
 
 class Dialer:
@@ -86,7 +91,7 @@ class Dialer:
         self._own = own
         self._entropy = entropy
         self._static = tuple(static_addresses)[:ADDRESSES_MAX]
-        self._devices: dict[DeviceId, _Device] = {}
+        self._devices: dict[DeviceId, KnownDevice] = {}
 
     # ------------------------------------------------------------------ events
 
@@ -96,11 +101,27 @@ class Dialer:
         for device_id in sorted(wanted):
             entry = self._entry(device_id)
             if entry is not None and not entry.is_wanted:
-                entry.is_wanted, entry.due, entry.failures = True, now, 0
+                entry.is_wanted = True
+                entry.direct.failures = entry.relay.failures = 0
+                entry.direct.due = entry.relay.due = now
         for device_id, entry in list(self._devices.items()):
             entry.is_wanted = device_id in wanted
-            if not entry.is_wanted and not entry.is_connected and entry.calling is None:
+            is_idle = not entry.is_connected and all(line.calling is None for line in entry.lines)
+            if not entry.is_wanted and is_idle:
                 del self._devices[device_id]
+        return self.wake(now)
+
+    def set_relays(self, relays: Mapping[DeviceId, Sequence[str]], now: Seconds) -> list[DialEffect]:
+        """Where wanted devices may be met: of each, the relays that we are connected with right now.
+
+        A relay that was not among them before has just come: each device is asked for there at once.
+        """
+        for device_id, entry in self._devices.items():
+            urls = relays.get(device_id, ())
+            fresh = tuple(url for url in urls if url not in entry.relays)
+            entry.relays = fresh + tuple(url for url in urls if url not in fresh)
+            if fresh:
+                entry.relay.restart(now)
         return self.wake(now)
 
     def sighted(self, device: DeviceId, addresses: Iterable[str], now: Seconds) -> list[DialEffect]:
@@ -114,9 +135,10 @@ class Dialer:
             entry.addresses[address] = True
         while len(entry.addresses) > ADDRESSES_MAX:
             del entry.addresses[next(iter(entry.addresses))]
-        if is_news or entry.failures:
-            entry.failures, entry.turn = 0, 0
-            entry.due = max(now, entry.called_at + REDIAL_MIN_S)
+        if is_news or entry.direct.failures:
+            entry.direct.restart(max(now, entry.direct.called_at + REDIAL_MIN_S))
+        if is_news:
+            self._seek_better(entry, now)
         return self.wake(now)
 
     def lost_sight(self, device: DeviceId, address: str) -> None:
@@ -125,84 +147,126 @@ class Dialer:
         if entry is not None:
             entry.addresses.pop(address, None)
 
-    def connected(self, device: DeviceId, now: Seconds) -> list[DialEffect]:
-        """A session with this device is up, whoever began."""
+    def connected(self, device: DeviceId, now: Seconds, rank: PathRank = PathRank.DIRECT) -> list[DialEffect]:
+        """A session with this device is up, whoever began; the only one, or better than the one before."""
         entry = self._entry(device)
         if entry is not None:
-            entry.is_connected, entry.calling = True, None
-            entry.failures = 0
+            entry.rank, entry.ranked_at = rank, now
+            for line in entry.lines:
+                line.end()
+            entry.direct.failures = entry.relay.failures = 0
+            entry.upgrade.due = NEVER
+            if not entry.is_at_best and self._own < device:
+                self._pause_search(entry, now)
         return self.wake(now)
 
-    def failed(self, device: DeviceId, address: str | None, now: Seconds) -> list[DialEffect]:
-        """A call came to nothing. `address` None: a call along the route a poke came by."""
+    def failed(
+        self, device: DeviceId, address: str | None, now: Seconds, *, is_absent: bool = False
+    ) -> list[DialEffect]:
+        """A call came to nothing.
+
+        Args:
+            address: where; None: along the route a poke came by.
+            is_absent: the relay says that nobody answers to that name.
+        """
         entry = self._devices.get(device)
-        if entry is not None and entry.calling in (address or "", None):
-            entry.calling = None
-            self._try_next(entry, now)
+        if entry is not None:
+            line = self._line(entry, address)
+            if line.calling == (address or "") or (line.calling is None and line is not entry.upgrade):
+                line.end()
+                self._after_failure(entry, line, now, is_absent=is_absent)
         return self.wake(now)
 
     def closed(self, device: DeviceId, now: Seconds, *, is_peer_fault: bool = False) -> list[DialEffect]:
         """The session with this device is over; after its fault the pause is the longest at once."""
         entry = self._devices.get(device)
         if entry is not None:
-            entry.is_connected = False
+            if entry.is_at_best and now - entry.ranked_at >= SETTLED_S:
+                entry.upgrade.failures = 0
+            entry.rank, entry.upgrade.due = None, NEVER
             self._back_off(entry, now, is_peer_fault=is_peer_fault)
+            pause = BACKOFF_MAX_S if is_peer_fault else BACKOFF_FIRST_S
+            entry.relay.turn = 0
+            entry.relay.due = now + self._jittered(pause)
         return self.wake(now)
 
     def network_changed(self, now: Seconds) -> list[DialEffect]:
         """Addresses of ours came or went, or the machine woke up: try everybody again now."""
         for entry in self._devices.values():
-            entry.failures = 0
-            entry.due = max(now, entry.called_at + REDIAL_MIN_S)
+            entry.direct.failures = entry.relay.failures = 0
+            entry.direct.due = max(now, entry.direct.called_at + REDIAL_MIN_S)
+            entry.relay.due = max(now, entry.relay.called_at + REDIAL_MIN_S)
+            self._seek_better(entry, now)
         return self.wake(now)
 
     def wake(self, now: Seconds) -> list[DialEffect]:
         """Start the calls that are due."""
-        effects: list[DialEffect] = []
-        free = DIALS_MAX - self._under_way()
-        for device_id, entry in self._devices.items():
-            if entry.calling is not None and now >= entry.calling_until:
-                entry.calling = None
-                self._try_next(entry, now)
-            if len(effects) < free and self._is_due(entry, now):
-                effects.append(self._call(device_id, entry, now))
-        return effects
+        for entry in self._devices.values():
+            for line in entry.lines:
+                if line.calling is not None and now >= line.calling_until:
+                    line.end()
+                    self._after_failure(entry, line, now)
+        return [
+            *self._start(now, lambda entry: entry.direct, self._direct_due, self._call),
+            *self._start(now, lambda entry: entry.relay, self._relay_due, self._call_by_relay),
+            *self._start(now, lambda entry: entry.upgrade, self._upgrade_due, self._call_better),
+        ]
 
     def next_wake(self) -> Seconds | None:
         """When to call `wake`."""
-        has_room = self._under_way() < DIALS_MAX
-        times = [entry.due for entry in self._devices.values() if has_room and self._could_call(entry)]
-        times += [entry.calling_until for entry in self._devices.values() if entry.calling is not None]
-        return min(times, default=None)
+        entries = self._devices.values()
+        times = [line.calling_until for entry in entries for line in entry.lines if line.calling is not None]
+        dues = (self._direct_due, self._relay_due, self._upgrade_due)
+        for kind, due in enumerate(dues):
+            if sum(entry.lines[kind].calling is not None for entry in entries) < DIALS_MAX:
+                times += [due(entry) for entry in entries]
+        return min((time for time in times if time < NEVER), default=None)
 
     # ------------------------------------------------------------------ questions
 
-    def keeps_newcomer(self, device: DeviceId, *, newcomer_is_mine: bool) -> bool:
+    def keeps_newcomer(
+        self,
+        device: DeviceId,
+        *,
+        newcomer_is_mine: bool,
+        newcomer: PathRank = PathRank.DIRECT,
+        older: PathRank = PathRank.DIRECT,
+    ) -> bool:
         """Two sessions with one device: whether to keep the newer and close the older.
 
-        The one offered by the smaller id stays, so both sides choose the same; of two by the same
-        side the newer is the living one.
+        The better path stays (5). Of two alike the one offered by the smaller id stays, so both sides
+        choose the same; of two by the same side the newer is the living one.
         """
+        if newcomer is not older:
+            return newcomer > older
         is_mine_right = self._own < device
         return newcomer_is_mine == is_mine_right
 
-    def should_answer(self, device: DeviceId) -> bool:
-        """Whether a poke from this device is worth an offer: wanted, and not being talked to.
+    def should_answer(self, device: DeviceId, address: str | None = None) -> bool:
+        """Whether a poke from this device is worth an offer: wanted, not being talked to as well as can be.
 
         Also while we poke it ourselves: a poke in return says that it knows no address of ours.
         """
         entry = self._devices.get(device)
-        if entry is None or not entry.is_wanted or entry.is_connected:
+        if entry is None or not entry.is_wanted or entry.is_at_best:
             return False
-        return entry.calling is None or entry.is_poking
+        return not self._line(entry, address).is_busy
 
-    def poked(self, device: DeviceId, now: Seconds) -> bool:
-        """A poke came. True: offer to it now (counts as a call; report `connected` or `failed`)."""
-        if not self.should_answer(device):
-            return False
+    def poked(self, device: DeviceId, now: Seconds, address: str | None = None) -> Dial | None:
+        """A poke came. If it is to be answered by an offer, that call (report `connected` or `failed`).
+
+        Args:
+            address: where the answer goes; None: to the best known address, or along the poke's route.
+        """
+        if not self.should_answer(device, address):
+            return None
         entry = self._devices[device]
-        self._begin(entry, self.address_of(device) or "", now, CALL_PATIENCE_S)
-        return True
+        line = self._line(entry, address)
+        if now < line.called_at + REDIAL_MIN_S and not line.is_poking:
+            return None
+        where = address or self.address_of(device) or ""
+        line.begin(where, now, CALL_PATIENCE_S, is_poking=False)
+        return Dial(device, where, entry.rank)
 
     def address_of(self, device: DeviceId) -> str | None:
         """Where to try this device first: seen most recently on the LAN, else given by hand."""
@@ -213,61 +277,135 @@ class Dialer:
     def is_dialling(self, device: DeviceId) -> bool:
         """Whether a call to (or a poke of) this device is under way."""
         entry = self._devices.get(device)
-        return entry is not None and entry.calling is not None
+        return entry is not None and (entry.direct.calling is not None or entry.relay.calling is not None)
 
-    # ------------------------------------------------------------------ helpers
+    def is_wanted(self, device: DeviceId) -> bool:
+        """Whether we want to be connected with it."""
+        entry = self._devices.get(device)
+        return entry is not None and entry.is_wanted
 
-    def _entry(self, device: DeviceId) -> _Device | None:
+    # ------------------------------------------------------------------ which line, and when it is due
+
+    def _entry(self, device: DeviceId) -> KnownDevice | None:
         entry = self._devices.get(device)
         if entry is None and len(self._devices) < DEVICES_MAX:
-            entry = self._devices[device] = _Device()
+            entry = self._devices[device] = KnownDevice()
         return entry
 
-    def _could_call(self, entry: _Device) -> bool:
-        is_idle = entry.calling is None and not entry.is_connected
-        return entry.is_wanted and is_idle and bool(entry.addresses or self._static)
+    @staticmethod
+    def _line(entry: KnownDevice, address: str | None) -> Line:
+        if entry.is_connected:
+            return entry.upgrade
+        return entry.relay if address is not None and is_relay_address(address) else entry.direct
 
-    def _addresses(self, entry: _Device) -> list[str]:
+    def _addresses(self, entry: KnownDevice) -> list[str]:
         seen = list(reversed(entry.addresses))
         return seen + [address for address in self._static if address not in entry.addresses]
 
-    def _is_due(self, entry: _Device, now: Seconds) -> bool:
-        return self._could_call(entry) and now >= entry.due
+    def _direct_due(self, entry: KnownDevice) -> Seconds:
+        is_idle = entry.direct.calling is None and not entry.is_connected
+        return entry.direct.due if entry.is_wanted and is_idle and self._addresses(entry) else NEVER
 
-    def _under_way(self) -> int:
-        return sum(entry.calling is not None for entry in self._devices.values())
+    def _relay_due(self, entry: KnownDevice) -> Seconds:
+        is_idle = entry.relay.calling is None and not entry.is_connected
+        if not (entry.is_wanted and is_idle and entry.relays):
+            return NEVER
+        if entry.direct.calling is not None:
+            return max(entry.relay.due, entry.direct.called_at + RELAY_HEAD_START_S)
+        return entry.relay.due
 
-    def _call(self, device: DeviceId, entry: _Device, now: Seconds) -> DialEffect:
-        addresses = self._addresses(entry)
-        address = addresses[entry.turn % len(addresses)]
-        entry.turn += 1
-        if self._own < device:
-            self._begin(entry, address, now, CALL_PATIENCE_S)
+    def _upgrade_due(self, entry: KnownDevice) -> Seconds:
+        is_idle = entry.upgrade.calling is None and entry.is_connected and not entry.is_at_best
+        return entry.upgrade.due if entry.is_wanted and is_idle and self._ways_up(entry) else NEVER
+
+    def _ways_up(self, entry: KnownDevice) -> list[str]:
+        return [*self._addresses(entry), *entry.relays]
+
+    # ------------------------------------------------------------------ calling
+
+    def _start(
+        self,
+        now: Seconds,
+        line_of: Callable[[KnownDevice], Line],
+        due: Callable[[KnownDevice], Seconds],
+        call: Callable[[DeviceId, KnownDevice, Seconds], DialEffect],
+    ) -> list[DialEffect]:
+        free = DIALS_MAX - sum(line_of(entry).calling is not None for entry in self._devices.values())
+        effects: list[DialEffect] = []
+        for device_id, entry in self._devices.items():
+            if len(effects) < free and now >= due(entry):
+                effects.append(call(device_id, entry, now))
+        return effects
+
+    def _call(self, device: DeviceId, entry: KnownDevice, now: Seconds) -> DialEffect:
+        address = entry.direct.next_address(self._addresses(entry))
+        if self._own < device:  # (1)
+            entry.direct.begin(address, now, CALL_PATIENCE_S, is_poking=False)
             return Dial(device, address)
-        self._begin(entry, address, now, POKE_PATIENCE_S)
-        entry.is_poking = True
+        entry.direct.begin(address, now, POKE_PATIENCE_S, is_poking=True)
         return Poke(device, address)
 
-    @staticmethod
-    def _begin(entry: _Device, address: str, now: Seconds, patience_s: float) -> None:
-        entry.calling, entry.called_at, entry.calling_until = address, now, now + patience_s
-        entry.is_poking = False
+    def _call_by_relay(self, device: DeviceId, entry: KnownDevice, now: Seconds) -> DialEffect:
+        address = entry.relay.next_address(entry.relays)
+        entry.relay.begin(address, now, RELAY_POKE_PATIENCE_S, is_poking=True)
+        return Poke(device, address)
 
-    def _try_next(self, entry: _Device, now: Seconds) -> None:
-        """After a failed call: the next address soon; once all were tried, a pause."""
-        addresses = self._addresses(entry)
-        if addresses and entry.turn % len(addresses):
-            entry.due = max(now, entry.called_at + REDIAL_MIN_S)
-        else:
+    def _call_better(self, device: DeviceId, entry: KnownDevice, now: Seconds) -> DialEffect:
+        address = entry.upgrade.next_address(self._ways_up(entry))
+        if self._own < device:
+            entry.upgrade.begin(address, now, CALL_PATIENCE_S, is_poking=False)
+            return Dial(device, address, entry.rank)
+        entry.upgrade.begin(address, now, POKE_PATIENCE_S, is_poking=True)
+        return Poke(device, address)
+
+    # ------------------------------------------------------------------ pauses
+
+    def _after_failure(
+        self, entry: KnownDevice, line: Line, now: Seconds, *, is_absent: bool = False
+    ) -> None:
+        """The next address soon; once all were tried, a pause."""
+        addresses = self._ways_up(entry) if line is entry.upgrade else self._addresses(entry)
+        if line is entry.relay:
+            addresses = list(entry.relays)
+        if not line.has_tried_all(addresses):
+            line.due = max(now, line.called_at + REDIAL_MIN_S)
+        elif line is entry.direct:
             self._back_off(entry, now)
+        elif line is entry.upgrade:
+            self._pause_search(entry, now)
+        else:
+            first, factor, longest = (
+                (ABSENT_FIRST_S, ABSENT_FACTOR, ABSENT_MAX_S)
+                if is_absent
+                else (BACKOFF_FIRST_S, BACKOFF_FACTOR, BACKOFF_MAX_S)
+            )
+            line.due = now + self._jittered(_grown(first, factor, longest, line.failures))
+            line.failures += 1
 
-    def _back_off(self, entry: _Device, now: Seconds, *, is_peer_fault: bool = False) -> None:
+    def _seek_better(self, entry: KnownDevice, now: Seconds) -> None:
+        """What failed before may go now. Also for the larger id, which then pokes once."""
+        if entry.is_connected and not entry.is_at_best:
+            entry.upgrade.restart(max(now, entry.upgrade.called_at + REDIAL_MIN_S))
+
+    def _pause_search(self, entry: KnownDevice, now: Seconds) -> None:
+        line = entry.upgrade
+        if entry.rank is None or (line.is_poking and line.turn):
+            line.due, line.is_poking = NEVER, False  # the larger id leaves the rest to the other side
+            return
+        line.due = now + self._jittered(_grown(UPGRADE_FIRST_S, UPGRADE_FACTOR, UPGRADE_MAX_S, line.failures))
+        line.failures += 1
+
+    def _back_off(self, entry: KnownDevice, now: Seconds, *, is_peer_fault: bool = False) -> None:
         first = BACKOFF_LAN_FIRST_S if entry.addresses else BACKOFF_FIRST_S
-        pause = min(BACKOFF_MAX_S, first * BACKOFF_FACTOR ** min(entry.failures, 40))
+        pause = _grown(first, BACKOFF_FACTOR, BACKOFF_MAX_S, entry.direct.failures)
         if is_peer_fault:
             pause = BACKOFF_MAX_S
-        entry.failures += 1
-        entry.due = now + pause * (0.75 + self._chance() / 2)
+        entry.direct.failures += 1
+        entry.direct.due = now + self._jittered(pause)
 
-    def _chance(self) -> float:
-        return int.from_bytes(self._entropy(2), "big") / 65536
+    def _jittered(self, pause: float) -> float:
+        return pause * (0.75 + int.from_bytes(self._entropy(2), "big") / 131_072)
+
+
+def _grown(first: float, factor: float, longest: float, failures: int) -> float:
+    return min(longest, first * factor ** min(failures, 40))
