@@ -1,0 +1,117 @@
+"""Processes of the relay's measurements: servers that are measured, and loads that say when to look."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tests.bench.processes import cpu_s
+from tests.support.repository import ROOT
+
+LINE_S_MAX: Final = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Something on loopback that is measured from outside."""
+
+    pid: int
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a load did, and what that cost the server in processor time."""
+
+    facts: dict[str, Any]
+    cpu_s: float
+
+    @property
+    def done(self) -> int:
+        """How many."""
+        return int(self.facts["done"])
+
+    @property
+    def per_s(self) -> float:
+        """By the clock: what the machine gave us."""
+        return self.done / float(self.facts["seconds"])
+
+    @property
+    def per_core_s(self) -> float:
+        """By the server's own processor time."""
+        return self.done / self.cpu_s
+
+
+class Load:
+    """A process that prints JSON lines."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    async def line(self) -> dict[str, Any]:
+        """The next thing it says. Raises AssertionError when it ended or is silent for two minutes."""
+        assert self._process.stdout is not None
+        async with asyncio.timeout(LINE_S_MAX):
+            said = await self._process.stdout.readline()
+        assert said, f"a load ended early ({await self._process.wait()}); see its words above"
+        found: dict[str, Any] = json.loads(said)
+        return found
+
+    def finish(self) -> None:
+        """Close its stdin: it comes to an end."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
+
+@contextlib.asynccontextmanager
+async def program(module: str, *words: str) -> AsyncIterator[tuple[Load, int]]:
+    """Run `python -m tests.bench.…`; killed at the end if it still runs."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", f"tests.bench.{module}", *words, stdin=PIPE, stdout=PIPE, cwd=ROOT
+    )
+    try:
+        yield Load(process), process.pid
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+
+@contextlib.asynccontextmanager
+async def peer(*words: str) -> AsyncIterator[Server]:
+    """One of the servers of `relay_peers`."""
+    async with program("relay_peers", *words) as (said, pid):
+        yield Server(pid, int((await said.line())["port"]))
+
+
+async def loaded(server: Server, kind: str, **order: object) -> Measured:
+    """Put a load on a server; its processor time is taken from the load's `begin` to its `end`."""
+    words = json.dumps({"host": "127.0.0.1", "port": server.port, **order})
+    async with program("relay_load", kind, words) as (load, _):
+        begin = end = 0.0
+        while "seconds" not in (said := await load.line()):
+            if said["event"] == "begin":
+                begin = cpu_s(server.pid)
+            else:
+                end = cpu_s(server.pid)
+        return Measured(said, end - begin)
+
+
+async def bare(*words: str) -> Measured:
+    """Bare commits or publishes; nobody's processor time."""
+    async with program("relay_peers", *words) as (load, _):
+        return Measured(await load.line(), 0.0)
+
+
+def rss_bytes(pid: int) -> int:
+    """What a process holds in memory, without the page cache."""
+    with open(f"/proc/{pid}/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
