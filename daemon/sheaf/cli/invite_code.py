@@ -26,27 +26,34 @@ def invite_by_code(session: Session, space: str, role: str, *, is_waiting: bool)
     name = printable(found["name"])
     address = f"/spaces/{found['space_id']}/invitations"
     invitation = session.client.post(address, {"role": role, "code": True})
-    note(f"A code for one person to join “{name}” as {role}, once and within ten minutes. Say it to them:")
-    if session.as_json and is_waiting:
-        note(invitation["code"])
-    elif not session.as_json:
-        typer.echo(invitation["code"])
-    note(
-        f"They run: sheaf join {invitation['code']}\n"
-        f"(with --relay {invitation['code_relay']} if their Sheaf does not use that relay)"
-    )
-    if not is_waiting:
-        session.show(_without_picture(invitation), lambda: None)
-        return
-    note("Waiting for them. Ctrl-C withdraws the code.")
     try:
-        invitation = _follow(session, f"{address}/{invitation['invitation_id']}")
+        _show_code(session, invitation, name, is_waiting=is_waiting)
+        if is_waiting:
+            invitation = _follow(session, f"{address}/{invitation['invitation_id']}")
     except KeyboardInterrupt:
         session.client.delete(f"{address}/{invitation['invitation_id']}")
         note("The code is withdrawn.")
         raise
-    guest = printable(invitation["guest_name"])
-    session.show(_without_picture(invitation), lambda: typer.echo(f"{guest} is in “{name}” now."))
+    shown = {key: value for key, value in invitation.items() if key != "qr_svg"}
+    guest = printable(invitation["guest_name"] or "")
+    session.show(shown, lambda: typer.echo(f"{guest} is in “{name}” now.") if is_waiting else None)
+
+
+def _show_code(session: Session, invitation: dict[str, Any], name: str, *, is_waiting: bool) -> None:
+    note(
+        f"A code for one person to join “{name}” as {invitation['role']}, once and within ten minutes. "
+        "Say it to them:"
+    )
+    if not session.as_json:
+        typer.echo(invitation["code"])
+    elif is_waiting:  # standard output is for the one value that comes at the end
+        note(invitation["code"])
+    note(
+        f"They run: sheaf join {invitation['code']}\n"
+        f"(with --relay {invitation['code_relay']} if their Sheaf does not use that relay)"
+    )
+    if is_waiting:
+        note("Waiting for them. Ctrl-C withdraws the code.")
 
 
 def _follow(session: Session, address: str) -> dict[str, Any]:
@@ -82,7 +89,3 @@ def safety_words(what: str, me: str, other: str, words: list[str]) -> str:
         f"These are the safety words, for {me} and {other} alike. Compare them: if {other} sees others, "
         "somebody heard the code and stands between you. Then write nothing in this space."
     )
-
-
-def _without_picture(invitation: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in invitation.items() if key != "qr_svg"}
