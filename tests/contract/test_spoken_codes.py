@@ -60,14 +60,14 @@ async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         pools = [new_pool() for _ in range(3)]
         for pool in pools:
             stack.push_async_callback(pool.close)
-            pool.set_urls([url])
-        relays = [pool.relays()[0] for pool in pools]
-        await until(lambda: all(relay.status.state is RelayState.CONNECTED for relay in relays))
+        pools[2].set_urls([url])
         lan = MemoryLan()
         machines = [machine(lan, name) for name in ("ann", "bob")]
         for each, pool in zip(machines, pools, strict=False):
-            each.relays = pool
+            each.relays, each.own_relays = pool, (url,)
         ann, bob = await stack.enter_async_context(running(*machines))
+        relays = [pool.relays()[0] for pool in pools]
+        await until(lambda: all(relay.status.state is RelayState.CONNECTED for relay in relays))
         yield Place(ann, bob, relays[2], end_relay)
 
 

@@ -56,7 +56,7 @@ async def town(*names: str, urls: tuple[str, ...] = (URL,)) -> AsyncIterator[Cod
     machines = [machine(lan, name) for name in names]
     for each in machines:
         each.clock = clock
-        each.relays = pool_of(box, *urls)
+        each.relays, each.own_relays = MemoryRelayPool(box), urls
     async with running(*machines) as nodes:
         yield CodeTown(box, nodes, clock, pool_of(box, URL))
 
