@@ -18,6 +18,14 @@ from sheaf.core.base.errors import NotAllowed, NotFound, SheafError, UpdateRefus
 from sheaf.core.base.ids import DeviceId, DocId, OpId, SpaceId, UserId
 from sheaf.core.protocol.presence import TAB_MESSAGE_BYTES_MAX, Presence
 from sheaf.core.space.roles import Role
+from sheaf.node.delivery_state import (
+    DeliveryState,
+    DeviceDelivery,
+    DocumentDelivery,
+    Incomplete,
+    PersonDelivery,
+    RelayDelivery,
+)
 from sheaf.node.events import EventBus
 from sheaf.node.network_view import NetworkView
 from sheaf.node.views import (
@@ -141,6 +149,18 @@ class FakeDocument:
         self.push(self.doc.get_update(before))
 
 
+GRACE = PersonDelivery(
+    UserId(b"\3" * 32),
+    "Grace",
+    DeliveryState.SEEN,
+    (
+        DeviceDelivery(DeviceId(b"\2" * 32), "desk", DeliveryState.SEEN, 1_767_225_500_000, 0),
+        DeviceDelivery(DeviceId(b"\4" * 32), "phone", DeliveryState.ON_RELAY, None, 2),
+    ),
+)
+"""Whom a document of the fake node has reached."""
+
+
 class FakeNode:
     """`api.facade.NodeFacade`."""
 
@@ -156,6 +176,7 @@ class FakeNode:
         self.asked_ticket: str | None = None
         self.asked_relay: str | None = None
         self.agents: list[str | None] = []
+        self.seen: list[DocId] = []
         self.surroundings = surroundings()
 
     # ------------------------------------------------------------------ daemon
@@ -164,11 +185,14 @@ class FakeNode:
         return self._profile
 
     async def update_profile(
-        self, *, user_name: str | None = None, device_name: str | None = None
+        self, *, user_name: str | None = None, device_name: str | None = None, share_seen: bool | None = None
     ) -> ProfileView:
         old = self._profile
         self._profile = replace(
-            old, user_name=user_name or old.user_name, device_name=device_name or old.device_name
+            old,
+            user_name=user_name or old.user_name,
+            device_name=device_name or old.device_name,
+            share_seen=old.share_seen if share_seen is None else share_seen,
         )
         self.events.publish("profile_changed")
         return self._profile
@@ -307,6 +331,20 @@ class FakeNode:
         self._require_write()
         document = self.fake_document(doc_id)
         document.set_text(str(document.text) + text)
+
+    async def delivery(self, doc_id: DocId) -> DocumentDelivery:
+        return DocumentDelivery(
+            document_id=doc_id,
+            space_id=self.document(doc_id).space_id,
+            saved=True,
+            relays=(RelayDelivery("wss://relay.example", "stored", None),),
+            people=(GRACE,),
+            incomplete=Incomplete(3, "Ann's laptop"),
+        )
+
+    async def mark_seen(self, doc_id: DocId) -> None:
+        self.document(doc_id)
+        self.seen.append(doc_id)
 
     async def open_document(self, doc_id: DocId, subscriber: DocumentSubscriber) -> FakeHandle:
         document = self.fake_document(doc_id)

@@ -11,6 +11,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
+from sheaf.api.schemas_delivery import DeliveryOfSpace
 from sheaf.core.space.roles import Role
 from sheaf.node.views import (
     DocType,
@@ -54,6 +55,7 @@ class ProfileIn(RequestBody):
 
     user_name: Name | None = None
     device_name: Name | None = None
+    share_seen: bool | None = None
 
 
 class SpaceIn(RequestBody):
@@ -87,11 +89,12 @@ class Profile(BaseModel):
 
     user_name: str
     device_name: str
+    share_seen: bool
 
     @classmethod
     def of(cls, view: ProfileView) -> Profile:
         """From the node's view."""
-        return cls(user_name=view.user_name, device_name=view.device_name)
+        return cls(user_name=view.user_name, device_name=view.device_name, share_seen=view.share_seen)
 
 
 class Space(BaseModel):
@@ -103,6 +106,7 @@ class Space(BaseModel):
     member_count: int
     document_count: int
     state: str
+    delivery: DeliveryOfSpace
 
     @classmethod
     def of(cls, view: SpaceSummary) -> Space:
@@ -114,6 +118,7 @@ class Space(BaseModel):
             member_count=view.member_count,
             document_count=view.document_count,
             state=view.state,
+            delivery=DeliveryOfSpace.of(view.delivery),
         )
 
 
@@ -284,6 +289,7 @@ class Status(BaseModel):
     user_name: str
     device_id: str
     device_name: str
+    share_seen: bool
     port: int
     lan: Lan
     storage: Storage
@@ -301,6 +307,7 @@ class Status(BaseModel):
             user_name=view.profile.user_name,
             device_id=view.profile.device_id.text,
             device_name=view.profile.device_name,
+            share_seen=view.profile.share_seen,
             port=port,
             lan=Lan(listening=view.lan.listening, mdns=view.lan.mdns, addresses=list(view.lan.addresses)),
             storage=Storage(

@@ -11,12 +11,9 @@ from typing import Final
 
 from sheaf.core.base.ids import DeviceId, DocId, LogId, SpaceId
 from sheaf.core.base.machine import Entropy
-from sheaf.node.delivery_views import DeliveryState as State
+from sheaf.node.delivery_state import DeliveryState as State
+from sheaf.node.delivery_state import DeviceDelivery, DocumentDelivery, Incomplete, SpaceDelivery
 from sheaf.node.delivery_views import (
-    DeviceDelivery,
-    DocumentDelivery,
-    Incomplete,
-    SpaceDelivery,
     by_person,
     lacking,
     others,
@@ -57,6 +54,7 @@ class DeliveryDesk:
         self._store = store
         self._events = events
         self.share_seen = True
+        library.delivery_of = self.space
         self.mailboxes = Mailboxes(
             own=self._own,
             library=library,

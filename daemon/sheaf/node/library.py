@@ -21,6 +21,7 @@ from sheaf.core.space import authoring
 from sheaf.core.space.roles import Role
 from sheaf.core.space.run import LogState
 from sheaf.core.space.space import Space
+from sheaf.node.delivery_state import NOT_DELIVERED, SpaceDelivery
 from sheaf.node.document_tree import DocumentTree
 from sheaf.node.events import EventBus
 from sheaf.node.identity import LocalIdentity, clean_name
@@ -68,6 +69,8 @@ class Library:
         self._failed: set[SpaceId] = set()
         """Spaces that are closed until the disk works again; they are here all the same."""
         self.failure: str | None = None
+        self.delivery_of: Callable[[SpaceId], SpaceDelivery] = lambda _: NOT_DELIVERED
+        """How a space stands with the others; set by who knows."""
 
     # ------------------------------------------------------------------ life
 
@@ -258,6 +261,7 @@ class Library:
             member_count=len(membership.members),
             document_count=self._trees[space_id].count,
             state="ready",
+            delivery=self.delivery_of(space_id),
         )
 
     # ------------------------------------------------------------------ changes

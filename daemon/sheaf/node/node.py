@@ -9,38 +9,33 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sheaf import __version__
 from sheaf.core.base.errors import NotAllowed
-from sheaf.core.base.ids import DocId, OpId, SpaceId
+from sheaf.core.base.ids import OpId, SpaceId
 from sheaf.core.base.machine import Entropy
 from sheaf.core.space import authoring
 from sheaf.core.space.roles import Role
-from sheaf.node import document_content
 from sheaf.node.code_desk import CodeDesk
 from sheaf.node.connector import Connector
+from sheaf.node.delivery_desk import DeliveryDesk
 from sheaf.node.diagnostics import look_around
+from sheaf.node.document_desk import DocumentDesk
 from sheaf.node.events import EventBus
 from sheaf.node.identity import LocalIdentity, rename
 from sheaf.node.invitations import Invitations
 from sheaf.node.joins import Joins
 from sheaf.node.library import Library
+from sheaf.node.member_views import member_views
 from sheaf.node.network import Network, dialable
 from sheaf.node.network_view import NetworkView
 from sheaf.node.peer_manager import PeerManager
 from sheaf.node.relay_book import RelayBook
-from sheaf.node.space_host import SpaceHost
 from sheaf.node.views import (
-    UNSET,
-    ContentFormat,
-    DocType,
-    DocumentHandle,
-    DocumentSubscriber,
-    DocumentView,
     InvitationView,
     JoinView,
     LanView,
-    MemberDeviceView,
     MemberView,
     NodeMetrics,
     PeerView,
@@ -48,7 +43,6 @@ from sheaf.node.views import (
     SpaceSummary,
     StatusView,
     StorageView,
-    Unset,
 )
 from sheaf.ports import Clock, Store, WriteBatch
 from sheaf.task_set import TaskSet
@@ -56,7 +50,7 @@ from sheaf.task_set import TaskSet
 SWEEP_S = 10.0
 
 
-class Node:
+class Node(DocumentDesk):
     """One daemon's application. `start`, then serve, then `close`."""
 
     def __init__(
@@ -85,7 +79,7 @@ class Node:
             entropy=entropy,
             events=self.events,
             tasks=self._tasks,
-            on_change=lambda space_id: self._peers.space_changed(space_id),
+            on_change=self._space_changed,
         )
         self._invitations = Invitations(
             identity=identity,
@@ -151,12 +145,23 @@ class Node:
             entropy=entropy,
             events=self.events,
         )
+        self._delivery = DeliveryDesk(
+            identity=identity,
+            library=self._library,
+            pool=network.relays,
+            store=store,
+            clock=clock,
+            entropy=entropy,
+            events=self.events,
+        )
 
     # ------------------------------------------------------------------ life
 
     async def start(self) -> None:
         """Open the spaces, then look for peers. Raises StorageFailure."""
         await self._library.start()
+        await self._delivery.start()
+        self._tasks.spawn(self._delivery.mailboxes.run(), "mailboxes")
         await self._invitations.start()
         await self._peers.start()
         self._tasks.spawn(self._relays.offer_own(), "offer relays")
@@ -174,10 +179,15 @@ class Node:
         """Stop in good order: peers told, edits written. Idempotent."""
         await self._desk.close()
         await self._joins.close()
+        await self._delivery.mailboxes.close()
         await self._peers.close()
         await self._library.close()
         self.events.close()
         await self._tasks.close()
+
+    def _space_changed(self, space_id: SpaceId) -> None:
+        self._peers.space_changed(space_id)
+        self._delivery.mailboxes.refresh()
 
     def network_changed(self) -> None:
         """Addresses of this machine came or went."""
@@ -191,12 +201,21 @@ class Node:
 
     def profile(self) -> ProfileView:
         """Who this device says it is."""
-        return self._identity.profile
+        return replace(self._identity.profile, share_seen=self._delivery.share_seen)
 
     async def update_profile(
-        self, *, user_name: str | None = None, device_name: str | None = None
+        self, *, user_name: str | None = None, device_name: str | None = None, share_seen: bool | None = None
     ) -> ProfileView:
-        """Rename the person or the device, here and in every space. Raises UsageError."""
+        """Rename the person or the device, here and in every space; say what was seen, or do not.
+
+        Raises:
+            UsageError: an empty or overlong name.
+        """
+        if share_seen is not None:
+            await self._delivery.set_share_seen(share_seen)
+        if user_name is None and device_name is None:
+            self.events.publish("profile_changed")
+            return self.profile()
         await rename(
             self._identity,
             store=self._store,
@@ -270,6 +289,7 @@ class Node:
             "logs": sum(len(host.durable) for host in hosts),
             "storage_failed": float(self._library.failure is not None),
             **self._peers.metrics(),
+            **self._delivery.metrics(),
         }
 
     # ------------------------------------------------------------------ spaces
@@ -305,106 +325,16 @@ class Node:
 
     def members(self, space_id: SpaceId) -> list[MemberView]:
         """The people in a space, me first. Raises NotFound."""
-        host = self._library.host(space_id)
-        online = self._peers.links.online_devices()
-        me = self._identity.user.user_id
-        views = [
-            MemberView(
-                user_id=member.user_id,
-                name=member.name,
-                role=member.role,
-                is_self=member.user_id == me,
-                devices=tuple(
-                    MemberDeviceView(
-                        device_id=device.device,
-                        name=device.name,
-                        is_self=device.device == self._identity.device.device_id,
-                        is_online=device.device == self._identity.device.device_id or device.device in online,
-                    )
-                    for device in member.devices
-                ),
-            )
-            for member in host.space.membership.members.values()
-        ]
-        return sorted(views, key=lambda view: (not view.is_self, view.name.casefold(), view.user_id))
+        return member_views(
+            self._library.host(space_id).space.membership,
+            me=self._identity.user.user_id,
+            own=self._identity.device.device_id,
+            online=self._peers.links.online_devices(),
+        )
 
     def peers(self) -> list[PeerView]:
         """Every other device in my spaces."""
         return self._peers.views()
-
-    # ------------------------------------------------------------------ documents
-
-    def documents(self, space_id: SpaceId) -> list[DocumentView]:
-        """All documents of a space, trashed ones included. Raises NotFound."""
-        return self._library.tree(space_id).views()
-
-    def document(self, doc_id: DocId) -> DocumentView:
-        """One document. Raises NotFound."""
-        _, tree = self._library.place(doc_id)
-        return tree.view(doc_id)
-
-    async def create_document(
-        self, space_id: SpaceId, *, title: str, type: DocType, parent_id: DocId | None
-    ) -> DocumentView:
-        """A new document. Raises NotFound, NotAllowed, UsageError."""
-        host = self._library.host(space_id)
-        view = self._library.tree(space_id).create(title=title, type=type, parent_id=parent_id)
-        await host.flush()
-        return view
-
-    async def update_document(
-        self,
-        doc_id: DocId,
-        *,
-        title: str | Unset = UNSET,
-        parent_id: DocId | Unset | None = UNSET,
-        after_id: DocId | Unset | None = UNSET,
-        trashed: bool | Unset = UNSET,
-    ) -> DocumentView:
-        """Rename, move, trash, restore. Raises NotFound, NotAllowed, UsageError."""
-        host, tree = self._library.place(doc_id)
-        view = tree.update(doc_id, title=title, parent_id=parent_id, after_id=after_id, trashed=trashed)
-        await host.flush()
-        return view
-
-    async def read_content(self, doc_id: DocId, format: ContentFormat) -> bytes:
-        """The content in a format. Raises NotFound, StorageFailure."""
-        host, tree = self._library.place(doc_id)
-        type = tree.view(doc_id).type
-        actor = await host.documents.open(doc_id)
-        try:
-            return document_content.read(actor.replica, type, format)
-        finally:
-            host.documents.released(doc_id)
-
-    async def write_content(
-        self, doc_id: DocId, format: ContentFormat, data: bytes, *, agent: str | None
-    ) -> None:
-        """Merge new content in; durable on return. Raises NotFound, NotAllowed, UsageError."""
-        host, tree = self._library.place(doc_id)
-        change = document_content.write(tree.view(doc_id).type, format, data)
-        await self._edit(host, doc_id, change, agent)
-
-    async def append_content(self, doc_id: DocId, text: str, *, agent: str | None) -> None:
-        """Add to the end; durable on return. Raises NotFound, NotAllowed."""
-        host, tree = self._library.place(doc_id)
-        await self._edit(host, doc_id, document_content.append(tree.view(doc_id).type, text), agent)
-
-    async def _edit(
-        self, host: SpaceHost, doc_id: DocId, change: document_content.Change, agent: str | None
-    ) -> None:
-        actor = await host.documents.open(doc_id)
-        try:
-            actor.edit(change, agent=agent)
-            await host.flush()
-        finally:
-            host.documents.released(doc_id)
-
-    async def open_document(self, doc_id: DocId, subscriber: DocumentSubscriber) -> DocumentHandle:
-        """Open a document live. Raises NotFound, StorageFailure."""
-        host, _ = self._library.place(doc_id)
-        actor = await host.documents.open(doc_id)
-        return actor.open(subscriber)
 
     # ------------------------------------------------------------------ people
 

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from sheaf.core.base.ids import DeviceId, DocId, OpId, SpaceId, UserId
 from sheaf.core.space.roles import Role
+from sheaf.node.delivery_state import NOT_DELIVERED, SpaceDelivery
 
 
 class Unset(Enum):
@@ -97,6 +98,8 @@ class ProfileView:
     user_name: str
     device_id: DeviceId
     device_name: str
+    share_seen: bool = True
+    """Whether others learn what was seen here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,7 @@ class SpaceSummary:
     member_count: int
     document_count: int
     state: str
+    delivery: SpaceDelivery = NOT_DELIVERED
 
 
 @dataclass(frozen=True, slots=True)

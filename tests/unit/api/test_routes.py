@@ -158,7 +158,7 @@ async def test_members_peers_and_profile(client: httpx.AsyncClient) -> None:
     peer = (await client.get("/api/v1/peers")).json()["peers"][0]
     assert (peer["path"], peer["rtt_ms"], peer["spaces"][0]["behind"]) == ("webrtc", 1.25, 2)
     profile = await client.patch("/api/v1/profile", json={"user_name": "Ada L."})
-    assert profile.json() == {"user_name": "Ada L.", "device_name": "laptop"}
+    assert profile.json() == {"user_name": "Ada L.", "device_name": "laptop", "share_seen": True}
 
 
 @pytest.mark.parametrize(

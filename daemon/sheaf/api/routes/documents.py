@@ -6,6 +6,7 @@ from fastapi import APIRouter, Response
 
 from sheaf.api.context import DocIdPath, NodeDep, SpaceIdPath
 from sheaf.api.schemas import Document, DocumentIn, DocumentPatch, Documents
+from sheaf.api.schemas_delivery import Delivery
 from sheaf.core.base.ids import DocId
 from sheaf.node.views import UNSET, Unset
 
@@ -43,6 +44,19 @@ async def update_document(document_id: DocIdPath, body: DocumentPatch, node: Nod
         trashed=UNSET if body.trashed is None else body.trashed,
     )
     return Document.of(view)
+
+
+@router.get("/documents/{document_id}/delivery")
+async def show_delivery(document_id: DocIdPath, node: NodeDep) -> Delivery:
+    """Who has the document, by their own receipts, and on which relay it waits for the others."""
+    return Delivery.of(await node.delivery(document_id))
+
+
+@router.post("/documents/{document_id}/seen", status_code=204, response_class=Response)
+async def mark_seen(document_id: DocIdPath, node: NodeDep) -> Response:
+    """The page is visible and shows everything received so far; others learn it unless told not to."""
+    await node.mark_seen(document_id)
+    return Response(status_code=204)
 
 
 @router.delete("/documents/{document_id}", status_code=204, response_class=Response)

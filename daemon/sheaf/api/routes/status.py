@@ -18,8 +18,10 @@ async def status(context: Context) -> Status:
 
 @router.patch("/profile")
 async def update_profile(body: ProfileIn, node: NodeDep) -> Profile:
-    """Change the names this device shows to others."""
-    view = await node.update_profile(user_name=body.user_name, device_name=body.device_name)
+    """Change the names this device shows to others, and whether they learn what was seen here."""
+    view = await node.update_profile(
+        user_name=body.user_name, device_name=body.device_name, share_seen=body.share_seen
+    )
     return Profile.of(view)
 
 

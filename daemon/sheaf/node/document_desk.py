@@ -1,0 +1,109 @@
+"""Documents for the local door: their tree, their content, and where else they are.
+
+The part of `Node` that is about documents; each method finds the document's space and asks it.
+"""
+
+from __future__ import annotations
+
+from sheaf.core.base.ids import DocId, SpaceId
+from sheaf.node import document_content
+from sheaf.node.delivery_desk import DeliveryDesk
+from sheaf.node.delivery_state import DocumentDelivery
+from sheaf.node.library import Library
+from sheaf.node.space_host import SpaceHost
+from sheaf.node.views import (
+    UNSET,
+    ContentFormat,
+    DocType,
+    DocumentHandle,
+    DocumentSubscriber,
+    DocumentView,
+    Unset,
+)
+
+
+class DocumentDesk:
+    """Needs `_library` and `_delivery`, which whoever inherits it makes."""
+
+    _library: Library
+    _delivery: DeliveryDesk
+
+    def documents(self, space_id: SpaceId) -> list[DocumentView]:
+        """All documents of a space, trashed ones included. Raises NotFound."""
+        return self._library.tree(space_id).views()
+
+    def document(self, doc_id: DocId) -> DocumentView:
+        """One document. Raises NotFound."""
+        _, tree = self._library.place(doc_id)
+        return tree.view(doc_id)
+
+    async def create_document(
+        self, space_id: SpaceId, *, title: str, type: DocType, parent_id: DocId | None
+    ) -> DocumentView:
+        """A new document. Raises NotFound, NotAllowed, UsageError."""
+        host = self._library.host(space_id)
+        view = self._library.tree(space_id).create(title=title, type=type, parent_id=parent_id)
+        await host.flush()
+        return view
+
+    async def update_document(
+        self,
+        doc_id: DocId,
+        *,
+        title: str | Unset = UNSET,
+        parent_id: DocId | Unset | None = UNSET,
+        after_id: DocId | Unset | None = UNSET,
+        trashed: bool | Unset = UNSET,
+    ) -> DocumentView:
+        """Rename, move, trash, restore. Raises NotFound, NotAllowed, UsageError."""
+        host, tree = self._library.place(doc_id)
+        view = tree.update(doc_id, title=title, parent_id=parent_id, after_id=after_id, trashed=trashed)
+        await host.flush()
+        return view
+
+    async def read_content(self, doc_id: DocId, format: ContentFormat) -> bytes:
+        """The content in a format. Raises NotFound, StorageFailure."""
+        host, tree = self._library.place(doc_id)
+        type = tree.view(doc_id).type
+        actor = await host.documents.open(doc_id)
+        try:
+            return document_content.read(actor.replica, type, format)
+        finally:
+            host.documents.released(doc_id)
+
+    async def write_content(
+        self, doc_id: DocId, format: ContentFormat, data: bytes, *, agent: str | None
+    ) -> None:
+        """Merge new content in; durable on return. Raises NotFound, NotAllowed, UsageError."""
+        host, tree = self._library.place(doc_id)
+        change = document_content.write(tree.view(doc_id).type, format, data)
+        await self._edit(host, doc_id, change, agent)
+
+    async def append_content(self, doc_id: DocId, text: str, *, agent: str | None) -> None:
+        """Add to the end; durable on return. Raises NotFound, NotAllowed."""
+        host, tree = self._library.place(doc_id)
+        await self._edit(host, doc_id, document_content.append(tree.view(doc_id).type, text), agent)
+
+    async def _edit(
+        self, host: SpaceHost, doc_id: DocId, change: document_content.Change, agent: str | None
+    ) -> None:
+        actor = await host.documents.open(doc_id)
+        try:
+            actor.edit(change, agent=agent)
+            await host.flush()
+        finally:
+            host.documents.released(doc_id)
+
+    async def open_document(self, doc_id: DocId, subscriber: DocumentSubscriber) -> DocumentHandle:
+        """Open a document live. Raises NotFound, StorageFailure."""
+        host, _ = self._library.place(doc_id)
+        actor = await host.documents.open(doc_id)
+        return actor.open(subscriber)
+
+    async def delivery(self, doc_id: DocId) -> DocumentDelivery:
+        """Who has a document, and where else it waits. Raises NotFound, StorageFailure."""
+        return await self._delivery.document(doc_id)
+
+    async def mark_seen(self, doc_id: DocId) -> None:
+        """A page shows everything of the document that came so far. Raises NotFound."""
+        await self._delivery.seen(doc_id)
