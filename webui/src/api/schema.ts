@@ -76,6 +76,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/documents/{document_id}/delivery": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show Delivery
+         * @description Who has the document, by their own receipts, and on which relay it waits for the others.
+         */
+        get: operations["show_delivery_api_v1_documents__document_id__delivery_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/documents/{document_id}/seen": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Mark Seen
+         * @description The page is visible and shows everything received so far; others learn it unless told not to.
+         */
+        post: operations["mark_seen_api_v1_documents__document_id__seen_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/events": {
         parameters: {
             query?: never;
@@ -86,7 +126,8 @@ export interface paths {
         /**
          * Events
          * @description `documents_changed`, `spaces_changed`, `members_changed`, `invitations_changed`, `peers_changed`,
-         *     `join_changed`, `storage_changed`, `profile_changed`; `resync` after an overflow. Refetch on each.
+         *     `join_changed`, `storage_changed`, `profile_changed`, `delivery_changed`, `relays_changed`,
+         *     `relay_warning`; `resync` after an overflow. Refetch on each.
          */
         get: operations["events_api_v1_events_get"];
         put?: never;
@@ -161,6 +202,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/network": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Network
+         * @description Interfaces, multicast, STUN, relays, how each peer is reached and why, and what to change.
+         */
+        get: operations["network_api_v1_network_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/peers": {
         parameters: {
             query?: never;
@@ -196,7 +257,7 @@ export interface paths {
         head?: never;
         /**
          * Update Profile
-         * @description Change the names this device shows to others.
+         * @description Change the names this device shows to others, and whether they learn what was seen here.
          */
         patch: operations["update_profile_api_v1_profile_patch"];
         trace?: never;
@@ -446,6 +507,93 @@ export interface components {
          */
         ContentFormat: "markdown" | "text" | "html" | "json" | "yjs";
         /**
+         * Delivery
+         * @description Where a document is.
+         */
+        Delivery: {
+            /** Document Id */
+            document_id: string;
+            incomplete: components["schemas"]["DeliveryIncomplete"] | null;
+            /** People */
+            people: components["schemas"]["DeliveryPerson"][];
+            /** Relays */
+            relays: components["schemas"]["DeliveryRelay"][];
+            /** Saved */
+            saved: boolean;
+            /** Space Id */
+            space_id: string;
+        };
+        /**
+         * DeliveryDevice
+         * @description One device; `missing` counts changes it has not confirmed to hold.
+         */
+        DeliveryDevice: {
+            /** At Ms */
+            at_ms: number | null;
+            /** Device Id */
+            device_id: string;
+            /** Missing */
+            missing: number;
+            /** Name */
+            name: string;
+            state: components["schemas"]["DeliveryState"];
+        };
+        /**
+         * DeliveryIncomplete
+         * @description Changes that another device holds and that have not arrived here.
+         */
+        DeliveryIncomplete: {
+            /** From */
+            from: string;
+            /** Missing */
+            missing: number;
+        };
+        /**
+         * DeliveryOfSpace
+         * @description A space at one glance: `saved_here`, `on_relay`, `delivered` or `seen`.
+         */
+        DeliveryOfSpace: {
+            /** Incomplete Missing */
+            incomplete_missing: number;
+            /** Relay Warning */
+            relay_warning: string | null;
+            /** State */
+            state: string;
+            /** Waiting People */
+            waiting_people: number;
+        };
+        /**
+         * DeliveryPerson
+         * @description One person, as far as the best of their devices; of oneself, the other devices.
+         */
+        DeliveryPerson: {
+            /** Devices */
+            devices: components["schemas"]["DeliveryDevice"][];
+            /** Name */
+            name: string;
+            state: components["schemas"]["DeliveryState"];
+            /** User Id */
+            user_id: string;
+        };
+        /**
+         * DeliveryRelay
+         * @description One relay: `stored`, `waiting`, `unreachable`, `full` or `lost`; `detail` is a sentence for people.
+         */
+        DeliveryRelay: {
+            /** Detail */
+            detail: string | null;
+            /** State */
+            state: string;
+            /** Url */
+            url: string;
+        };
+        /**
+         * DeliveryState
+         * @description How far something came on its way to a device; of a person, the best of their devices.
+         * @enum {string}
+         */
+        DeliveryState: "waiting" | "on_relay" | "delivered" | "seen";
+        /**
          * DocType
          * @description A page (block tree, XmlFragment `body`) or a text (Text `text`).
          * @enum {string}
@@ -511,6 +659,12 @@ export interface components {
             /** Documents */
             documents: components["schemas"]["Document"][];
         };
+        /**
+         * FindingLevel
+         * @description How much a finding matters.
+         * @enum {string}
+         */
+        FindingLevel: "ok" | "hint" | "problem";
         /** HTTPValidationError */
         HTTPValidationError: {
             /** Detail */
@@ -691,6 +845,110 @@ export interface components {
             members: components["schemas"]["Member"][];
         };
         /**
+         * Multicast
+         * @description Finding each other on the local network.
+         */
+        Multicast: {
+            /** Hears Itself */
+            hears_itself: boolean;
+            /** Is Announcing */
+            is_announcing: boolean;
+            /** Others Ever */
+            others_ever: number;
+            /** Others Now */
+            others_now: number;
+            /** State */
+            state: string;
+        };
+        /**
+         * NatKind
+         * @description What STUN servers tell about the way out.
+         * @enum {string}
+         */
+        NatKind: "unknown" | "none" | "stable" | "symmetric";
+        /**
+         * Network
+         * @description The network as this daemon finds it.
+         */
+        Network: {
+            /** Findings */
+            findings: components["schemas"]["NetworkFinding"][];
+            /** Interfaces */
+            interfaces: components["schemas"]["NetworkInterface"][];
+            lan: components["schemas"]["Lan"];
+            multicast: components["schemas"]["Multicast"];
+            nat: components["schemas"]["NatKind"];
+            /** Peers */
+            peers: components["schemas"]["NetworkPeer"][];
+            /** Relays */
+            relays: components["schemas"]["NetworkRelay"][];
+            /** Stun */
+            stun: components["schemas"]["StunServer"][];
+        };
+        /**
+         * NetworkFinding
+         * @description Something worth saying; `do` is what to change.
+         */
+        NetworkFinding: {
+            /** Do */
+            do: string | null;
+            level: components["schemas"]["FindingLevel"];
+            /** What */
+            what: string;
+        };
+        /**
+         * NetworkInterface
+         * @description One interface of this machine; `reason` says why it is used or is not.
+         */
+        NetworkInterface: {
+            /** Addresses */
+            addresses: string[];
+            /** Is Used */
+            is_used: boolean;
+            /** Name */
+            name: string;
+            /** Reason */
+            reason: string;
+        };
+        /**
+         * NetworkPeer
+         * @description How one other device is reached: the ends of the connection, and why this path.
+         */
+        NetworkPeer: {
+            /** Device Id */
+            device_id: string;
+            /** Device Name */
+            device_name: string;
+            /** Pair */
+            pair: string | null;
+            /** Path */
+            path: string | null;
+            /** Reason */
+            reason: string | null;
+            /** Rtt Ms */
+            rtt_ms: number | null;
+            state: components["schemas"]["PeerState"];
+            /** User Name */
+            user_name: string;
+        };
+        /**
+         * NetworkRelay
+         * @description A relay this daemon uses.
+         */
+        NetworkRelay: {
+            /** Problem */
+            problem: string | null;
+            /** Rtt Ms */
+            rtt_ms: number | null;
+            /** Since */
+            since: string | null;
+            state: components["schemas"]["RelayState"];
+            /** Stun */
+            stun: string | null;
+            /** Url */
+            url: string;
+        };
+        /**
          * Peer
          * @description Another device.
          */
@@ -750,6 +1008,8 @@ export interface components {
         Profile: {
             /** Device Name */
             device_name: string;
+            /** Share Seen */
+            share_seen: boolean;
             /** User Name */
             user_name: string;
         };
@@ -760,9 +1020,17 @@ export interface components {
         ProfileIn: {
             /** Device Name */
             device_name?: string | null;
+            /** Share Seen */
+            share_seen?: boolean | null;
             /** User Name */
             user_name?: string | null;
         };
+        /**
+         * RelayState
+         * @description How a relay is reached right now.
+         * @enum {string}
+         */
+        RelayState: "connecting" | "connected" | "unreachable" | "refused";
         /**
          * Role
          * @description Ordered by power: `rank` 0 reader, 1 editor, 2 owner (also the number on the wire).
@@ -782,6 +1050,7 @@ export interface components {
          * @description A space this device takes part in.
          */
         Space: {
+            delivery: components["schemas"]["DeliveryOfSpace"];
             /** Document Count */
             document_count: number;
             /** Member Count */
@@ -826,6 +1095,8 @@ export interface components {
             peers: components["schemas"]["Peer"][];
             /** Port */
             port: number;
+            /** Share Seen */
+            share_seen: boolean;
             /** Spaces */
             spaces: components["schemas"]["Space"][];
             /** Started At */
@@ -849,6 +1120,20 @@ export interface components {
             state: string;
             /** Unsent Edits */
             unsent_edits: number;
+        };
+        /**
+         * StunServer
+         * @description A server that tells which address it sees.
+         */
+        StunServer: {
+            /** Address */
+            address: string;
+            /** Is Alive */
+            is_alive: boolean;
+            /** Mapped */
+            mapped: string | null;
+            /** Rtt Ms */
+            rtt_ms: number | null;
         };
         /**
          * Token
@@ -1078,6 +1363,66 @@ export interface operations {
             };
         };
     };
+    show_delivery_api_v1_documents__document_id__delivery_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                document_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Delivery"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    mark_seen_api_v1_documents__document_id__seen_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                document_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
     events_api_v1_events_get: {
         parameters: {
             query?: never;
@@ -1207,6 +1552,26 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["LaunchLink"];
+                };
+            };
+        };
+    };
+    network_api_v1_network_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Network"];
                 };
             };
         };

@@ -53,7 +53,7 @@ export function DeliveryPanel({ state, knowledge, spaceId, documentId }: Deliver
   const self = useStore(library).status?.user_id ?? null;
   const now = useNow(minute_ms);
   const answer = knowledge.kind === "known" ? knowledge.delivery : null;
-  const relayWarning = useSpace(spaceId)?.delivery?.relay_warning ?? null;
+  const relayWarning = useSpace(spaceId)?.delivery.relay_warning ?? null;
   const problems = answer ? warnings(answer, relayWarning) : relayWarning ? [relayWarning] : [];
   return (
     <div className="delivery" data-testid="delivery-panel">

@@ -48,7 +48,7 @@ export function SaveStatus({ state, session, spaceId }: SaveStatusProps) {
   const { library } = useApp();
   const self = useStore(library).status?.user_id ?? null;
   const knowledge = useDelivery(session);
-  const relayWarning = useSpace(spaceId)?.delivery?.relay_warning ?? null;
+  const relayWarning = useSpace(spaceId)?.delivery.relay_warning ?? null;
   const bar = barOf(state, deliveryWords(knowledge, self, relayWarning));
   return (
     <Popover

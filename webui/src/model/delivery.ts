@@ -53,6 +53,14 @@ export interface SpaceDelivery {
   relay_warning: string | null;
 }
 
+/** A space of which nothing is known at the moment; nothing is claimed, and nothing is wrong. */
+export const notDelivered: SpaceDelivery = {
+  state: "saved_here",
+  waiting_people: 0,
+  incomplete_missing: 0,
+  relay_warning: null,
+};
+
 /** What this window knows: nothing yet, nothing any more (a question failed), or an answer about the last word. */
 export type DeliveryKnowledge =
   | { kind: "asking" }
@@ -134,8 +142,7 @@ function warningOf({ url, state, detail }: RelayDelivery): string[] {
   return [];
 }
 
-export function spaceWarning(delivery: SpaceDelivery | null | undefined): string | null {
-  if (!delivery) return null;
+export function spaceWarning(delivery: SpaceDelivery): string | null {
   const missing = delivery.incomplete_missing;
   if (missing > 0) return `Incomplete: ${changes(missing)} ${have(missing)} not arrived yet.`;
   return delivery.relay_warning;

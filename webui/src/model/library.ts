@@ -18,7 +18,7 @@ export interface Space {
   state: "ready" | "joining";
   /** Where the space's devices meet when they share no network; without tokens. */
   relay_urls: string[];
-  delivery: SpaceDelivery | null;
+  delivery: SpaceDelivery;
 }
 
 export interface Document {

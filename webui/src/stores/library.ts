@@ -2,6 +2,7 @@
  * Spaces, their documents, and the daemon's status. Shows what it last knew (also across a reload), asks the
  * daemon again when told that something changed, and shows moves and titles before they are confirmed.
  */
+import { notDelivered } from "../model/delivery";
 import type { DocumentId, SpaceId } from "../model/identifiers";
 import type { Document, DocumentType, Space, Status, StorageState } from "../model/library";
 import { ApiError, type DocumentPatch, type SheafApi } from "../model/ports";
@@ -54,8 +55,11 @@ function fromCache(cache: Cache): Library {
     ...known,
     status: known.status && { ...known.status, relays: [], share_seen: known.status.share_seen ?? true },
     spaces:
-      known.spaces?.map((space) => ({ ...space, relay_urls: space.relay_urls ?? [], delivery: null })) ??
-      null,
+      known.spaces?.map((space) => ({
+        ...space,
+        relay_urls: space.relay_urls ?? [],
+        delivery: notDelivered,
+      })) ?? null,
   };
 }
 

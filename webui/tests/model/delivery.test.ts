@@ -4,6 +4,7 @@ import {
   type DeliveryState,
   deliveryWords,
   deviceWords,
+  notDelivered,
   type PersonDelivery,
   relayName,
   spaceWarning,
@@ -121,7 +122,7 @@ describe("what is wrong", () => {
       relay_warning: null,
     };
     expect(spaceWarning(fine)).toBeNull();
-    expect(spaceWarning(null)).toBeNull();
+    expect(spaceWarning(notDelivered)).toBeNull();
     expect(spaceWarning({ ...fine, incomplete_missing: 2 })).toMatch(/2 changes have not arrived/);
     expect(spaceWarning({ ...fine, relay_warning: "The relay is full." })).toBe("The relay is full.");
   });

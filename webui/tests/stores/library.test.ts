@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { notDelivered } from "../../src/model/delivery";
 import type { Document, Space } from "../../src/model/library";
 import type { SheafApi } from "../../src/model/ports";
 import { createLibrary } from "../../src/stores/library";
@@ -12,7 +13,7 @@ const space: Space = {
   document_count: 2,
   state: "ready",
   relay_urls: [],
-  delivery: null,
+  delivery: notDelivered,
 };
 
 function document(id: string, fields: Partial<Document> = {}): Document {
