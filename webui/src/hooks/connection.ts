@@ -141,6 +141,7 @@ export function startConnection(app: App): void {
     if (document.visibilityState === "hidden") {
       closeEvents?.();
       closeEvents = null;
+      app.delivery.unheard();
     } else {
       attempt = 0;
       connect();

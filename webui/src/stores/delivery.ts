@@ -25,6 +25,8 @@ export interface DeliveryStore extends ReadableStore<Deliveries> {
   /** The daemon said that something moved, in one document or all of a space. */
   changed(documentId: DocumentId | null): void;
   refreshAll(): void;
+  /** Changes are not heard of for a while (nobody looks at the window): what was known is history by then. */
+  unheard(): void;
   /** The daemon is away. */
   lost(): void;
 }
@@ -112,6 +114,11 @@ export function createDelivery(api: Pick<SheafApi, "delivery">): DeliveryStore {
         if (entry) askSoon(changedId, entry);
       }
     },
+    unheard: () =>
+      forEach((documentId, entry) => {
+        halt(entry);
+        show(documentId, { kind: "asking" });
+      }),
     refreshAll: () => forEach((documentId, entry) => askSoon(documentId, entry)),
     lost: () =>
       forEach((documentId, entry) => {

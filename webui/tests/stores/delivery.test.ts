@@ -102,6 +102,19 @@ describe("who has an open document", () => {
     expect(store.get().d_1).toMatchObject({ kind: "known" });
   });
 
+  it("is history while changes are not heard of", async () => {
+    const { store, reply } = asked();
+    store.watch("d_1");
+    await vi.advanceTimersByTimeAsync(0);
+    await reply();
+    store.unheard();
+    expect(store.get().d_1).toEqual({ kind: "asking" });
+    store.refreshAll();
+    await vi.advanceTimersByTimeAsync(1_000);
+    await reply();
+    expect(store.get().d_1).toMatchObject({ kind: "known" });
+  });
+
   it("is of no interest for documents that are not open", async () => {
     const { store, delivery } = asked();
     store.changed("d_2");
