@@ -18,6 +18,7 @@ import pytest
 from nats.js import api
 
 from sheaf.core.base.ids import RendezvousId
+from sheaf.core.wire.frame_fields import ITEM_BYTES_MAX
 from sheaf.core.wire.relay_words import RefusalCode, RelayRefused
 from sheaf.relay.nats_address import parse_nats_address
 from sheaf.relay.nats_fleet import NatsFleet
@@ -78,6 +79,15 @@ async def test_news_of_what_one_node_stored_come_to_the_other(bed: NatsBed) -> N
     stored = await first.store.put(BOX, TOKEN, b"one")
     await eventually(lambda: second.news == [(BOX, stored.position, stored.incarnation)])
     assert first.news == []
+
+
+async def test_the_largest_item_fits_through_a_nats_as_it_comes(bed: NatsBed) -> None:
+    first, second = (await bed.open(StoreLimits())).store, (await bed.open(StoreLimits())).store
+    item = bytes(range(256)) * (ITEM_BYTES_MAX // 256)
+    await first.put(BOX, TOKEN, item)
+    page = await second.read(BOX, TOKEN, 0, 2**20)
+    assert [each.data for each in page.items] == [item]
+    assert (await second.put(BOX, TOKEN, b"next")).position == page.last + 1
 
 
 async def test_nodes_that_write_and_compact_at_once_lose_nothing_and_store_nothing_twice(

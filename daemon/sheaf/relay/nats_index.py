@@ -17,6 +17,8 @@ from sheaf.relay.store import ITEM_OVERHEAD_BYTES
 
 ENTRIES_MAX: Final = 200_000
 """Of all mailboxes together, about 300 bytes each; the least recently used one is forgotten first."""
+_MAILBOX: Final = 4
+"""What a mailbox costs besides, in entries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,7 @@ class Indexes:
 
     def shrink(self) -> None:
         """Forget the least recently used ones until the rest is small enough; never the last one."""
-        total = sum(len(index) for index in self._by_mailbox.values())
+        total = sum(len(index) + _MAILBOX for index in self._by_mailbox.values())
         while total > self._entries_max and len(self._by_mailbox) > 1:
             _, index = self._by_mailbox.popitem(last=False)
-            total -= len(index)
+            total -= len(index) + _MAILBOX

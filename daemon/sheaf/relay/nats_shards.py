@@ -50,6 +50,8 @@ class Message:
     subject: str
     label: Label
     entry: Entry
+    follows: int | None
+    """Position of the message before it in its mailbox, if it says so; 0: it was the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +158,11 @@ class NatsShards:
     async def messages(self, shard: Shard, subject: str, start: int) -> AsyncGenerator[Message, None]:
         """The messages from position `start` on that were there when this began, oldest first."""
         with refusing():
-            reader = await self._jetstream.pull_subscribe(
-                subject, stream=shard.stream, config=_headers_from(start)
-            )
+            jetstream = self._jetstream
+            reader = await jetstream.pull_subscribe(subject, stream=shard.stream, config=_headers_from(start))
+            about = await reader.consumer_info()
             try:
-                left = (await reader.consumer_info()).num_pending or 0
+                left = about.num_pending or 0
                 while left > 0:
                     batch = await reader.fetch(min(left, _BATCH), timeout=REQUEST_S)
                     left -= len(batch)
@@ -168,6 +170,7 @@ class NatsShards:
                         yield _message_in(each)
             finally:
                 await reader.unsubscribe()
+                await jetstream.delete_consumer(shard.stream, about.name)
 
     # ------------------------------------------------------------------ streams
 
@@ -279,8 +282,9 @@ def _message(subject: str, headers: dict[str, str], position: int, size: int, st
         label = read_label(headers)
     except WireError as error:
         raise RelayRefused(RefusalCode.UNAVAILABLE) from error
-    is_rollup = "Nats-Rollup" in headers
-    return Message(subject, label, Entry(position, label.digest, size, stored_s, is_rollup, label.last))
+    entry = Entry(position, label.digest, size, stored_s, "Nats-Rollup" in headers, label.last)
+    follows = headers.get(EXPECT_LAST, "")
+    return Message(subject, label, entry, int(follows) if follows.isdecimal() else None)
 
 
 def _read_state(answer: bytes) -> ShardState:

@@ -176,7 +176,8 @@ class NatsMailboxStore:
         """See `MailboxStore`. Every node may do it, at the same time too."""
         before_s = now_s - self._limits.retention_s
         dropped = [await expire_shard(self._shards, shard, before_s) for shard in self._shards.shards]
-        self._indexes.clear()
+        if any(dropped):
+            self._indexes.clear()
         return sum(dropped)
 
     async def totals(self) -> StoreTotals:
@@ -212,7 +213,9 @@ class NatsMailboxStore:
         if not index.is_followed_by(head.entry):  # NATS lost messages that we have seen
             self._indexes.forget(mailbox_id, incarnation)
             index = self._indexes.get(mailbox_id, incarnation)
-        if index.head < head.entry.position:
+        if head.entry.is_rollup or head.follows == index.head:
+            index.add(head.entry)  # nothing else is missing
+        elif index.head < head.entry.position:
             shard = self._shards.shard_of(mailbox_id)
             subject = shard.subject_of(mailbox_id)
             async for message in self._shards.messages(shard, subject, index.head + 1):

@@ -72,7 +72,7 @@ def test_a_page_is_the_longest_run_that_fits_and_never_empty_without_need(
 
 
 def test_the_least_recently_used_mailboxes_are_forgotten_first() -> None:
-    indexes = Indexes(entries_max=3)
+    indexes = Indexes(entries_max=11)
     for name in (b"a", b"b"):
         for position in (1, 2):
             indexes.get(name, b"life").add(item(position))
