@@ -52,6 +52,8 @@ from sheaf.signaling.resolver import Resolver
 from sheaf.signaling.websocket import dial_tunnel
 from sheaf.storage.lock import lock_data_dir
 from sheaf.storage.store import SqliteStore, open_store
+from sheaf.task_set import TaskSet
+from sheaf.transport.stun_probe import StunProbe
 from sheaf.transport.tls import TlsIdentity
 from sheaf.transport.tunnel import Tunnel
 from sheaf.transport.webrtc import WebRtc
@@ -188,7 +190,17 @@ async def _network(
         await lan.listen(host.strip("[]"), int(port))
     except TransportFailure as failure:
         logger.warning("no LAN listener: others cannot dial this machine", reason=str(failure))
-    webrtc = WebRtc(addresses=lambda: usable_addresses(policy))
+    stun = StunProbe(
+        servers=lambda: [*_stun_of(relays), *settings.stun],
+        addresses=lambda: usable_addresses(policy),
+        lookup=resolver.addresses,
+    )
+    relays.on_change(stun.servers_changed)
+    watch_network.on_change(stun.hurry)
+    probing = TaskSet("stun")
+    stack.push_async_callback(probing.close)
+    probing.spawn(stun.run(), "probe")
+    webrtc = WebRtc(addresses=lambda: usable_addresses(policy), stun_routes=stun.routes)
     stack.push_async_callback(webrtc.close)
     discovery: Discovery = (
         MdnsDiscovery(watch=watch_network, entropy=system_entropy) if settings.mdns else NoDiscovery()
@@ -200,12 +212,17 @@ async def _network(
         signaling=signaling,
         discovery=discovery,
         relays=relays,
+        stun=stun.report,
         own_relays=tuple(url.text for url in own_relays),
         static_addresses=tuple(parse_address(address) for address in settings.peers),
         local_addresses=lambda: usable_addresses(policy),
         warm_up=webrtc.warm_up,
         interfaces=lambda: describe_interfaces(policy),
     )
+
+
+def _stun_of(relays: RelayConnections) -> list[str]:
+    return [relay.status.stun for relay in relays.relays() if relay.status.stun is not None]
 
 
 def _relay_world(resolver: Resolver) -> RelayWorld:

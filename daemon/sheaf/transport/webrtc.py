@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, cast
 
@@ -92,17 +92,18 @@ class WebRtc:
     Args:
         addresses: the local addresses to offer as candidates, best first, asked anew
             for every attempt; loopback only when there is nothing else.
-        stun_servers: which STUN server answers from which local address, known to be alive.
+        stun_routes: which STUN server answers to which local address, known to be alive; None: STUN is not
+            used.
     """
 
     def __init__(
         self,
         *,
         addresses: Callable[[], Sequence[str]],
-        stun_servers: Callable[[], Sequence[StunRoute]] = tuple,
+        stun_routes: Callable[[], Awaitable[Sequence[StunRoute]]] | None = None,
     ) -> None:
         self._addresses = addresses
-        self._stun_servers = stun_servers
+        self._stun_routes = stun_routes
         self._tasks = TaskSet("webrtc")
         self._attempts: set[WebRtcAttempt] = set()
         self._channels: set[WebRtcChannel] = set()
@@ -156,7 +157,8 @@ class WebRtc:
         )
         self._channels.add(channel)
         try:
-            description = await channel.gather(self._stun_servers() if use_stun else ())
+            stun = await self._stun_routes() if use_stun and self._stun_routes is not None else ()
+            description = await channel.gather(stun)
         except BaseException:
             await channel.close()
             raise
