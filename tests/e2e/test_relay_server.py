@@ -39,6 +39,7 @@ from sheaf.core.wire.relay_frames import (
     TunnelJoin,
     TunnelJoined,
     Welcome,
+    encode_frame,
 )
 from sheaf.core.wire.relay_requests import (
     MailboxGet,
@@ -251,6 +252,46 @@ def _is_closed(each: socket.socket) -> bool:
     return True
 
 
+_FLOODS = {
+    "frames": bytes([0x82, 0x83]) + bytes(4) + encode_frame(Ping()),
+    "no frames": bytes([0x82, 0x80]) + bytes(4),
+    "pieces": bytes([0x02, 0x80]) + bytes(4) + (bytes([0x00, 0x80]) + bytes(4)) * 20,
+    "pings of the library": bytes([0x89, 0x80]) + bytes(4),
+    "half a message": bytes([0x02, 0x80]) + bytes(4),
+}
+
+
+@pytest.mark.parametrize("kind", _FLOODS)
+async def test_a5_floods_of_tiny_frames_do_not_hold_up_others(relay: RelayProcess, kind: str) -> None:
+    blob = _FLOODS[kind] * (200_000 // len(_FLOODS[kind]))
+    floods = [relay.socket() for _ in range(10)]
+    for each in floods:
+        each.settimeout(0.5)
+
+    def flood(each: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            each.sendall(_HANDSHAKE)
+            each.recv(1000)
+            while True:
+                each.sendall(blob)
+
+    waits: list[float] = []
+    async with frame_client(relay.url) as client:
+        flooding = asyncio.gather(*[asyncio.to_thread(flood, each) for each in floods])
+        async with asyncio.timeout(30):
+            while not flooding.done() or len(waits) < 100:
+                asked = time.monotonic()
+                await client.ask(Ping(), Pong)
+                waits.append(time.monotonic() - asked)
+                await asyncio.sleep(0.01)
+    waits.sort()
+    print(f"A5 {kind}: p99 {waits[int(len(waits) * 0.99)]:.3f} s, at most {waits[-1]:.3f} s")
+    assert waits[int(len(waits) * 0.95)] < 0.2
+    assert waits[-1] < 2.0
+    for each in floods:
+        each.close()
+
+
 async def test_the_log_names_nobody_and_nothing(tmp_path: Path) -> None:
     tokens = tmp_path / "tokens"
     tokens.write_text("# ours\nOperatorSecret\n")
@@ -297,6 +338,31 @@ async def test_the_log_names_nobody_and_nothing(tmp_path: Path) -> None:
     rest = "".join(json.dumps(line) for line in lines[1:])
     assert "127.0.0.1" not in rest
     assert f":{own_port}" not in rest
+
+
+async def test_an_idle_connection_costs_less_than_30_kib(relay: RelayProcess) -> None:
+    count = 500
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def connect_one() -> None:
+            client = await stack.enter_async_context(frame_client(relay.url))
+            await client.send(Sub(tuple(RendezvousId(os.urandom(16)) for _ in range(4))))
+            await client.ask(MailboxWatch(1, os.urandom(16), TOKEN), MailboxNews)
+
+        for _ in range(20):  # what everybody shares is loaded by now
+            await connect_one()
+        before = _resident_kib(relay)
+        for _ in range(count):
+            await connect_one()
+        each_kib = (_resident_kib(relay) - before) / count
+        print(f"{each_kib:.1f} KiB per idle connection")
+        assert each_kib < 30
+
+
+def _resident_kib(relay: RelayProcess) -> int:
+    assert relay.process is not None
+    status = Path(f"/proc/{relay.process.pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0])
 
 
 # ------------------------------------------------------------------ TLS and STUN

@@ -20,6 +20,7 @@ from sheaf.core.wire.relay_words import ErrorCode
 from sheaf.relay.limits import Budget, RelayLimits
 
 CLOSE_S_MAX: Final = 2.0
+DISCARDED_MAX: Final = 64
 
 
 class Client:
@@ -150,7 +151,8 @@ class Client:
     async def say_last(self, code: ErrorCode) -> None:
         """Say why, and close. Called by the task that reads.
 
-        What the other side still sends is thrown away: unread, it would keep its good-bye from us.
+        Some of what the other side still sends is thrown away: unread, it would keep its good-bye
+        from us. Whoever goes on and on is cut off when the time for closing is over.
         """
         self.push(Error(code))
         async with asyncio.TaskGroup() as group:
@@ -158,7 +160,7 @@ class Client:
             group.create_task(self._discard())
 
     async def _discard(self) -> None:
-        while True:
+        for _ in range(DISCARDED_MAX):
             try:
                 if await self.receive_raw() is None:
                     return
@@ -177,6 +179,11 @@ class Client:
                 await self._connection.close()
         except (TimeoutError, OSError):
             self.drop()
+
+    def is_overdue(self) -> bool:
+        """Whether it should have ended long ago: the library waits for the other side's good-bye."""
+        deadline = self._connection.close_deadline
+        return deadline is not None and self._connection.loop.time() > deadline
 
     def drop(self) -> None:
         """Let it go at once."""
