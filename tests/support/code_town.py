@@ -13,7 +13,7 @@ from sheaf.node.views import CodeState, CodeView, InvitationView, JoinState, Joi
 from sheaf.ports.relay import Relay
 from tests.support.memory_network import MemoryLan
 from tests.support.memory_relay import MemoryRelayPool, RelayBox
-from tests.support.nodes import machine, running, until
+from tests.support.nodes import Machine, machine, running, until
 
 URL = "wss://relay.example"
 OVER = (JoinState.DONE, JoinState.FAILED)
@@ -37,9 +37,15 @@ class CodeTown:
     """Two nodes that can meet, and a relay."""
 
     def __init__(
-        self, box: RelayBox, nodes: list[Node], clock: SettableClock, relays: MemoryRelayPool
+        self,
+        box: RelayBox,
+        machines: list[Machine],
+        nodes: list[Node],
+        clock: SettableClock,
+        relays: MemoryRelayPool,
     ) -> None:
         self.box = box
+        self.machines = machines
         self.nodes = nodes
         self.clock = clock
         self.relays = relays
@@ -51,14 +57,15 @@ class CodeTown:
 
 
 @asynccontextmanager
-async def town(*names: str, urls: tuple[str, ...] = (URL,)) -> AsyncIterator[CodeTown]:
+async def town(*names: str, without_relay: tuple[str, ...] = ()) -> AsyncIterator[CodeTown]:
+    """`names` use the relay, those in `without_relay` do not."""
     lan, box, clock = MemoryLan(), RelayBox(URL), SettableClock()
-    machines = [machine(lan, name) for name in names]
+    machines = [machine(lan, name) for name in (*names, *without_relay)]
     for each in machines:
         each.clock = clock
-        each.relays, each.own_relays = MemoryRelayPool(box), urls
+        each.relays, each.own_relays = MemoryRelayPool(box), (URL,) if each.name in names else ()
     async with running(*machines) as nodes:
-        yield CodeTown(box, nodes, clock, pool_of(box, URL))
+        yield CodeTown(box, machines, nodes, clock, pool_of(box, URL))
 
 
 def pool_of(box: RelayBox, *urls: str) -> MemoryRelayPool:

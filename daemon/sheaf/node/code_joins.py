@@ -179,9 +179,10 @@ class CodeJoins:
     # ------------------------------------------------------------------ the task
 
     async def _run(self, join: CodeJoin) -> None:
+        release = self._meeting.hold(join.relay)
         try:
-            granted = await self._ask(join)
-            self._go_on(join, granted)
+            self._go_on(join, await self._ask(join))
+            await asyncio.sleep(0)  # by now the ticket's join holds the relays it needs
         except CodeRefused as refused:
             self._fail(join, _REFUSED[refused.reason])
         except RelayRefused as refused:
@@ -203,6 +204,8 @@ class CodeJoins:
         except Exception:
             logger.exception("a join by code failed by a defect")
             self._fail(join, ("Joining did not work", "A defect of Sheaf; its log says more."))
+        finally:
+            release()
 
     async def _ask(self, join: CodeJoin) -> Granted:
         words = await self._words()

@@ -65,11 +65,15 @@ class CodeMeeting:
                 problems.append(_problem(relay, failure))
         raise TransportFailure(" ".join(problems))
 
+    def hold(self, url: str | None) -> Release:
+        """Use the relay at this public address besides ours, until the returned function is called."""
+        return _nothing if url is None else self._hold(url)
+
     async def claim(self, number: int, url: str | None) -> Nameplate:
-        """The second side of nameplate `number`, at `url` or wherever the number is known.
+        """The second side of nameplate `number`.
 
         Args:
-            url: a relay's public address; None: any of ours.
+            url: the public address of a relay that is held; None: wherever of ours the number is known.
 
         Raises:
             RelayRefused: GONE when nobody waits there, CROWDED when two were there already.
@@ -77,15 +81,10 @@ class CodeMeeting:
         """
         if url is None:
             return await self._claim(number, self.relays())
-        release = self._hold(url)
-        try:
-            relay = None if self._pool is None else self._pool.relay(url)
-            if relay is None:
-                raise TransportFailure(f"The relay {url} cannot be used.")
-            return _Held(await self._claim(number, [relay]), release)
-        except BaseException:
-            release()
-            raise
+        relay = None if self._pool is None else self._pool.relay(url)
+        if relay is None:
+            raise TransportFailure(f"The relay {url} cannot be used.")
+        return await self._claim(number, [relay])
 
     async def _claim(self, number: int, relays: Sequence[Relay]) -> Nameplate:
         problems = []
@@ -126,32 +125,8 @@ class CodeMeeting:
             changed.set()
 
 
-class _Held:
-    """A nameplate at a relay that is used for it only."""
-
-    def __init__(self, plate: Nameplate, release_relay: Release) -> None:
-        self._plate = plate
-        self._release_relay = release_relay
-
-    @property
-    def number(self) -> int:
-        return self._plate.number
-
-    @property
-    def relay_url(self) -> str:
-        return self._plate.relay_url
-
-    async def say(self, data: bytes) -> None:
-        await self._plate.say(data)
-
-    async def hear(self) -> bytes:
-        return await self._plate.hear()
-
-    async def release(self) -> None:
-        try:
-            await self._plate.release()
-        finally:
-            self._release_relay()
+def _nothing() -> None:
+    return None
 
 
 def _rank(relay: Relay, preferred: Sequence[str]) -> tuple[bool, bool]:

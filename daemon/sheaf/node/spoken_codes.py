@@ -122,9 +122,13 @@ class SpokenCodes:
         self._in_the_making = 0
 
     async def close(self) -> None:
-        """Give all nameplates back; the codes are worthless, their invitations run out."""
+        """Give all nameplates back, and withdraw the codes that wait: nobody could come by them again."""
         for code in self._codes.values():
             await _stop(code)
+            if code.view.state is CodeState.WAITING:
+                await self._end(
+                    code, CodeState.FAILED, "Sheaf was stopped on this computer. Make a new code."
+                )
 
     # ------------------------------------------------------------------ asked by people
 

@@ -21,6 +21,7 @@ from tests.support.code_town import (
     code_of,
     invite,
     join_by,
+    misheard,
     town,
 )
 from tests.support.nodes import seeded_entropy, until
@@ -126,13 +127,42 @@ async def test_a_ticket_of_somebody_else_or_none_at_all_is_refused(is_ticket: bo
 
 
 async def test_without_a_relay_both_sides_are_told_what_to_do() -> None:
-    async with town("ann", urls=()) as here:
+    async with town(without_relay=("ann",)) as here:
         (ann,) = here.nodes
         with pytest.raises(UsageError, match="--relay wss://"):
             await invite(ann)
         with pytest.raises(UsageError, match="sheaf join CODE --relay wss://"):
             await ann.join("7-orbit-velvet")
         assert ann.invitations(ann.spaces()[0].space_id) == []
+
+
+async def test_a_relay_that_is_named_is_used_for_this_join_and_let_go() -> None:
+    async with town("ann", without_relay=("bob",)) as here:
+        ann, bob = here.nodes
+        relays = here.machines[1].relays
+        assert relays is not None
+        _, _, code = await invite(ann)
+        begun = await bob.join(misheard(code), URL)
+        await until(lambda: bob.join_status(begun.join_id).state is JoinState.FAILED)
+        error = bob.join_status(begun.join_id).error
+        assert error is not None
+        assert error[0] == "The code was not right"
+        await until(lambda: not relays.relays())
+        _, _, code = await invite(ann)
+        begun = await bob.join(code.text, URL)
+        await until(lambda: bob.join_status(begun.join_id).state in OVER)
+        assert bob.join_status(begun.join_id).error is None
+
+
+async def test_a_relay_that_does_not_exist_is_said_to_be_out_of_reach() -> None:
+    async with town(without_relay=("bob",)) as here:
+        (bob,) = here.nodes
+        begun = await bob.join("7-orbit-velvet", "wss://nowhere.example")
+        await until(lambda: bob.join_status(begun.join_id).state is JoinState.FAILED)
+        error = bob.join_status(begun.join_id).error
+        assert error is not None
+        assert error[0] == "The relay cannot be reached"
+        assert "still be good" in error[1]
 
 
 async def test_a_word_that_is_none_is_said_at_once_and_burns_nothing() -> None:

@@ -284,12 +284,18 @@ async def test_a_code_that_is_over_is_put_away_without_a_second_withdrawal() -> 
         assert len(list(ann._library.host(space).space.control.topological())) == ops
 
 
-async def test_a_daemon_that_stops_gives_its_numbers_back() -> None:
+async def test_a_daemon_that_stops_gives_its_numbers_back_and_withdraws_its_codes() -> None:
     async with town("ann") as here:
         (ann,) = here.nodes
-        await invite(ann)
+        space, op, _ = await invite(ann)
         await ann.close()
         assert not here.box.plates
+        again = await here.machines[0].start()
+        try:
+            assert again.invitation(space, op).is_revoked
+            assert again.invitations(space) == []
+        finally:
+            await again.close()
 
 
 async def test_codes_are_not_in_what_is_logged(capsys: pytest.CaptureFixture[str]) -> None:
