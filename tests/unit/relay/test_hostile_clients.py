@@ -359,7 +359,8 @@ async def test_without_a_proxy_nobody_chooses_his_address(tmp_path: Path) -> Non
 
 
 async def test_an_address_that_stores_too_much_is_asked_to_slow_down(tmp_path: Path) -> None:
-    limits = {"trusts_local": False, "stored_bytes_burst": 3000.0, "nameplates_burst": 2.0}
+    limits = {"trusts_local": False, "stored_bytes_burst": 3000.0, "stored_bytes_per_s": 1.0}
+    limits |= {"nameplates_burst": 2.0, "nameplates_per_min": 1.0}
     async with (
         running_relay(settings_for(tmp_path, **limits)) as (_, ready),
         frame_client(ready.url) as greedy,
