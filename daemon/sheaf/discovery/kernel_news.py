@@ -1,14 +1,18 @@
 """Hears from the kernel when links or addresses change (Linux, rtnetlink(7)).
 
-Only that something changed, never what: the reader looks for itself. Where there is no
-netlink (another system, a sandbox that forbids it) it stays silent and polling has to do.
+That something changed, and which interfaces lost an address meanwhile; the reader looks for itself what
+there is now. A laptop carried from one home to another may get the very same address again, and yet
+nothing that was open goes on. Where there is no netlink (another system, a sandbox that forbids it) it
+stays silent and polling has to do.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 import sys
+from collections.abc import Iterator
 from typing import Final
 
 _RTMGRP_LINK: Final = 0x1
@@ -16,6 +20,11 @@ _RTMGRP_IPV4_IFADDR: Final = 0x10
 _RTMGRP_IPV6_IFADDR: Final = 0x100
 _GROUPS: Final = _RTMGRP_LINK | _RTMGRP_IPV4_IFADDR | _RTMGRP_IPV6_IFADDR
 _READ_BYTES: Final = 65_536
+_RTM_DELADDR: Final = 21
+_HEADER: Final = struct.Struct("=IHHII")
+"""nlmsghdr: length with header, type, flags, sequence, port."""
+_ADDRESS: Final = struct.Struct("=BBBBI")
+"""ifaddrmsg: family, prefix length, flags, scope, interface."""
 
 
 class KernelNews:
@@ -23,12 +32,18 @@ class KernelNews:
 
     def __init__(self) -> None:
         self.changed = asyncio.Event()
+        self._lost: set[int] = set()
         self._socket: socket.socket | None = None
 
     @property
     def is_heard(self) -> bool:
         """Whether the kernel tells us at all."""
         return self._socket is not None
+
+    def take_lost(self) -> frozenset[int]:
+        """The interfaces (by number) that lost an address since this was asked last."""
+        lost, self._lost = frozenset(self._lost), set()
+        return lost
 
     def start(self) -> None:
         """Begin to listen; never fails."""
@@ -48,10 +63,23 @@ class KernelNews:
         assert self._socket is not None
         self.changed.set()
         try:
-            while self._socket.recv(_READ_BYTES):
-                pass
+            while messages := self._socket.recv(_READ_BYTES):
+                self._lost.update(lost_addresses(messages))
         except OSError:  # all read; or the kernel dropped some (ENOBUFS), which is news as well
             return
+
+
+def lost_addresses(messages: bytes) -> Iterator[int]:
+    """The interfaces whose address is gone, by a datagram of netlink messages; total (netlink(7))."""
+    at = 0
+    while at + _HEADER.size <= len(messages):
+        length, kind, _, _, _ = _HEADER.unpack_from(messages, at)
+        end = at + length
+        if length < _HEADER.size or end > len(messages):
+            return
+        if kind == _RTM_DELADDR and length >= _HEADER.size + _ADDRESS.size:
+            yield _ADDRESS.unpack_from(messages, at + _HEADER.size)[4]
+        at += length + -length % 4
 
 
 def _open() -> socket.socket | None:

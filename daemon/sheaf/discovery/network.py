@@ -9,8 +9,10 @@ says so (FAULTS N4 asks for 10 s in all). Knows nothing of peers.
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import logging
+import socket
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -108,6 +110,17 @@ def usable_addresses(policy: InterfacePolicy) -> tuple[str, ...]:
     return tuple(a.address for a in policy.choose(read_addresses()) if not a.needs_scope)
 
 
+def has_address(address: str) -> bool:
+    """Whether an interface of this machine has this address right now; asks the kernel, one short call."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError as error:
+            return error.errno != errno.EADDRNOTAVAIL
+    return True
+
+
 class NetworkWatch:
     """Tells when the chosen addresses change, and when the computer woke up.
 
@@ -167,7 +180,8 @@ class NetworkWatch:
             await self._wait(pause_s)
             fresh = await self._poll()
             has_slept = self._wall() - before > pause_s + SLEEP_S
-            if fresh == self._current and not has_slept:
+            has_moved = not self._news.take_lost().isdisjoint(a.index for a in self._current)
+            if fresh == self._current and not has_slept and not has_moved:
                 continue
             self._current = fresh
             shown = ",".join(a.address for a in fresh) or "none"

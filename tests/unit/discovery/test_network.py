@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sheaf.discovery import kernel_news, network
-from sheaf.discovery.kernel_news import KernelNews
+from sheaf.discovery.kernel_news import KernelNews, lost_addresses
 from sheaf.discovery.network import InterfaceAddress, InterfacePolicy, NetworkWatch, read_addresses
 from tests.support.channels import eventually
 
@@ -96,6 +99,39 @@ async def test_n4_the_kernels_word_is_enough_no_poll_is_needed() -> None:
     news.changed.set()
     await eventually(lambda: told == [(CABLE, WIFI)])
     await watch.close()
+
+
+async def test_n4_the_same_address_on_another_network_is_a_change() -> None:
+    told: list[bool] = []
+    news = KernelNews()
+    watch = NetworkWatch(policy=InterfacePolicy(), read=lambda: (WIFI,), poll_s=3600, news=news)
+    watch.on_change(lambda: told.append(True))
+    await watch.start()
+    news._lost.add(DOCKER.index)
+    news.changed.set()
+    await asyncio.sleep(network.SETTLE_S + 0.1)
+    assert not told
+    news._lost.add(WIFI.index)
+    news.changed.set()
+    await eventually(lambda: told == [True])
+    await watch.close()
+
+
+def message(kind: int, body: bytes) -> bytes:
+    raw = struct.pack("=IHHII", 16 + len(body), kind, 0, 0, 0) + body
+    return raw + bytes(-len(raw) % 4)
+
+
+def test_n4_the_kernel_names_the_interface_that_lost_an_address() -> None:
+    address = struct.pack("=BBBBI", 2, 24, 0, 0, 3)
+    noise = message(16, bytes(30)) + message(20, address)
+    assert set(lost_addresses(noise + message(21, address + bytes(20)) + noise)) == {3}
+    assert set(lost_addresses(noise)) == set()
+
+
+@given(st.binary(max_size=200))
+def test_whatever_the_kernel_says_is_read_to_its_end(junk: bytes) -> None:
+    assert len(list(lost_addresses(junk))) <= len(junk) // 16
 
 
 async def test_where_the_kernel_may_not_be_asked_polling_has_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
