@@ -35,7 +35,7 @@ from sheaf.core.wire.relay_url import RelayUrl
 from sheaf.data_dir import DaemonFile, remove_daemon_file, write_daemon_file
 from sheaf.discovery.interfaces import describe_interfaces
 from sheaf.discovery.mdns import MdnsDiscovery
-from sheaf.discovery.network import InterfacePolicy, NetworkWatch, usable_addresses
+from sheaf.discovery.network import InterfacePolicy, NetworkWatch, has_address, usable_addresses
 from sheaf.discovery.static import NoDiscovery, parse_address
 from sheaf.keystore.choice import open_keystore
 from sheaf.log import configure_logging
@@ -213,6 +213,7 @@ async def _network(
         discovery=discovery,
         relays=relays,
         stun=stun.report,
+        has_address=has_address,
         own_relays=tuple(url.text for url in own_relays),
         static_addresses=tuple(parse_address(address) for address in settings.peers),
         local_addresses=lambda: usable_addresses(policy),
@@ -231,6 +232,7 @@ def _relay_world(resolver: Resolver) -> RelayWorld:
         door=RelayDoor(resolver=resolver),
         now=clock.now,
         wall_ms=clock.wall_ms,
+        has_address=has_address,
         chance=lambda: int.from_bytes(system_entropy(4), "big") / 2**32,
     )
 

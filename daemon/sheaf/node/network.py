@@ -30,6 +30,8 @@ class Network:
     """Addresses of this machine others may reach, best first; for people and tickets."""
     warm_up: Callable[[], Coroutine[Any, Any, None]]
     """Loads what the first connection needs, so that it need not wait for it."""
+    has_address: Callable[[str], bool] = lambda _: True
+    """Whether this machine still has an address that a connection was made from."""
     relays: RelayPool | None = None
     own_relays: tuple[str, ...] = ()
     """Public addresses of the relays this daemon was started with."""

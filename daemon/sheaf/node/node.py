@@ -120,6 +120,7 @@ class Node(DocumentDesk):
             static_addresses=network.static_addresses,
             relays=self._relays,
             stun=network.stun,
+            has_address=network.has_address,
             store=store,
             clock=clock,
             entropy=entropy,

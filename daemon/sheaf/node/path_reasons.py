@@ -11,6 +11,8 @@ from sheaf.ports import Channel, NatKind, PathKind, StunReport
 
 _FAR_END: Final = re.compile(r"⇄ \[?([0-9a-f.:]+?)\]?:[0-9]+ \(udp, (\w+)\)")
 """In the description of a WebRTC channel: the other side's address and how it was found."""
+_NEAR_END: Final = re.compile(r"\[?([0-9a-f.:]+?)\]?:[0-9]+ ⇄ ")
+"""And this side's."""
 
 
 def rank_of(path: PathKind) -> PathRank:
@@ -24,6 +26,12 @@ def rank_of(path: PathKind) -> PathRank:
             return PathRank.RELAY
         case _:
             assert_never(path)
+
+
+def near_end(channel: Channel) -> str | None:
+    """This computer's address of a WebRTC channel; None where the system itself ends what lost its own."""
+    found = _NEAR_END.match(channel.description) if channel.path is PathKind.WEBRTC else None
+    return None if found is None else found[1]
 
 
 def path_reason(channel: Channel, stun: StunReport) -> str:

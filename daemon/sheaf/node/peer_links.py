@@ -29,7 +29,7 @@ from sheaf.node.identity import LocalIdentity
 from sheaf.node.invitations import Invitations
 from sheaf.node.joins import Joins
 from sheaf.node.library import Library
-from sheaf.node.path_reasons import rank_of
+from sheaf.node.path_reasons import near_end, rank_of
 from sheaf.node.peer_link import PeerLink
 from sheaf.node.peer_views import peer_view
 from sheaf.node.space_host import SpaceHost
@@ -110,6 +110,13 @@ class PeerLinks:
         for known, link in list(self._links.items()):
             if device_id in (None, known):
                 self._probe(link)
+
+    def end_from_lost_addresses(self, has_address: Callable[[str], bool]) -> None:
+        """Nothing can come or go any more where our own end of the path is gone: do not wait for silence."""
+        for link in list(self._links.values()):
+            address = near_end(link.channel)
+            if address is not None and not has_address(address):
+                link.close("this computer has another address now")
 
     def _probe(self, link: PeerLink) -> None:
         if not link.is_closed:

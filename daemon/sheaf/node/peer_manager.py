@@ -66,6 +66,7 @@ class PeerManager:
         static_addresses: tuple[str, ...],
         relays: RelayBook,
         stun: Callable[[], StunReport],
+        has_address: Callable[[str], bool],
         store: Store,
         clock: Clock,
         entropy: Entropy,
@@ -80,6 +81,7 @@ class PeerManager:
         self._static = static_addresses
         self._relays = relays
         self._stun = stun
+        self._has_address = has_address
         self._clock = clock
         self._events = events
         self._tasks = tasks
@@ -209,10 +211,12 @@ class PeerManager:
             self._dial_all(self._dialer.sighted(device_id, sighting.addresses, now))
 
     def network_changed(self) -> None:
-        """Addresses of this machine came or went: doubt what is open, and try everybody else again."""
+        """Addresses of this machine came or went: end what used them, doubt what is open otherwise, and
+        try everybody else again."""
         if not self._is_closing:
-            self.links.probe()
             self._dial_all(self._dialer.network_changed(self._clock.now()))
+            self.links.end_from_lost_addresses(self._has_address)
+            self.links.probe()
 
     def invitation_addresses(self, keys: InviteKeys) -> Iterable[str]:
         """Where an invitation is announced right now, and the addresses given by hand."""

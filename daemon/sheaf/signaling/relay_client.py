@@ -8,8 +8,6 @@ Must not know spaces, peers or what sealed messages say.
 from __future__ import annotations
 
 import asyncio
-import errno
-import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -75,6 +73,8 @@ class RelayWorld:
     wall_ms: Callable[[], int]
     chance: Callable[[], float]
     """From 0 to 1, for jitter."""
+    has_address: Callable[[str], bool] = lambda _: True
+    """Whether this machine still has an address."""
     timing: RelayTiming = RelayTiming()
 
 
@@ -209,7 +209,7 @@ class RelayClient:
         connection = self._connection
         if connection is None:
             self._hurry.set()
-        elif not _is_ours(connection.local_host):
+        elif connection.local_host is None or not self._world.has_address(connection.local_host):
             self._hurry.set()
             connection.abort()
         else:
@@ -338,16 +338,3 @@ class RelayClient:
         if self._connection is None:
             raise TransportFailure(self._status.problem or f"The relay {self.url} is not connected yet.")
         return self._connection
-
-
-def _is_ours(host: str | None) -> bool:
-    """Whether this machine still has the address a connection was made from."""
-    if host is None:
-        return False
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind((host, 0))
-        except OSError as error:
-            return error.errno != errno.EADDRNOTAVAIL
-    return True

@@ -83,6 +83,8 @@ class KnownDevice:
     rank: PathRank | None = None
     """Of the connection there is."""
     ranked_at: Seconds = 0.0
+    missed_at: Seconds = -NEVER
+    """When it last asked to be called."""
     direct: Line = field(default_factory=Line)
     relay: Line = field(default_factory=Line)
     upgrade: Line = field(default_factory=lambda: Line(due=NEVER))

@@ -42,6 +42,9 @@ UPGRADE_FACTOR: Final = 2.0
 UPGRADE_MAX_S: Final = 300.0
 SETTLED_S: Final = 60.0
 """A better path that held this long was worth the search."""
+EXPECTED_S: Final = 15.0
+"""A connection that ends so soon after our addresses changed, or after the other side called although it was
+there, is followed by a call at once."""
 REDIAL_MIN_S: Final = 0.25
 RELAY_HEAD_START_S: Final = 1.0
 """What a call to an address is given before a relay is asked too."""
@@ -92,6 +95,7 @@ class Dialer:
         self._entropy = entropy
         self._static = tuple(static_addresses)[:ADDRESSES_MAX]
         self._devices: dict[DeviceId, KnownDevice] = {}
+        self._moved_at: Seconds = -NEVER
 
     # ------------------------------------------------------------------ events
 
@@ -188,10 +192,14 @@ class Dialer:
             pause = BACKOFF_MAX_S if is_peer_fault else BACKOFF_FIRST_S
             entry.relay.turn = 0
             entry.relay.due = now + self._jittered(pause)
+            if not is_peer_fault and now < max(entry.missed_at, self._moved_at) + EXPECTED_S:
+                entry.direct.due = max(now, entry.direct.called_at + REDIAL_MIN_S)
+                entry.relay.due = max(now, entry.relay.called_at + REDIAL_MIN_S)
         return self.wake(now)
 
     def network_changed(self, now: Seconds) -> list[DialEffect]:
         """Addresses of ours came or went, or the machine woke up: try everybody again now."""
+        self._moved_at = now
         for entry in self._devices.values():
             entry.direct.failures = entry.relay.failures = 0
             entry.direct.due = max(now, entry.direct.called_at + REDIAL_MIN_S)
@@ -258,9 +266,11 @@ class Dialer:
         Args:
             address: where the answer goes; None: to the best known address, or along the poke's route.
         """
-        if not self.should_answer(device, address):
+        entry = self._devices.get(device)
+        if entry is not None:
+            entry.missed_at = now
+        if entry is None or not self.should_answer(device, address):
             return None
-        entry = self._devices[device]
         line = self._line(entry, address)
         if now < line.called_at + REDIAL_MIN_S and not line.is_poking:
             return None
