@@ -12,6 +12,7 @@ import pytest
 
 from sheaf.core.wire.relay_words import RefusalCode, RelayRefused
 from sheaf.node.node import Node
+from sheaf.node.spoken_codes import CODES_MAX
 from sheaf.node.views import CodeState, CodeView
 from sheaf.ports.relay import Relay, RelayPool, RelayState
 from sheaf.signaling.relay_client import RelayWorld
@@ -121,6 +122,14 @@ async def test_a_relay_that_ends_ends_the_code_in_words(place: Place) -> None:
     place.end_relay()
     await until_state(place.ann, space, op, CodeState.FAILED)
     assert "connection to the relay broke" in (code_of(place.ann, space, op).problem or "")
+
+
+async def test_as_many_codes_may_wait_as_a_daemon_makes(place: Place) -> None:
+    invited = [await invite(place.ann) for _ in range(CODES_MAX)]
+    assert len({number_of(code) for _, _, code in invited}) == CODES_MAX
+    joined = await join_by(place.bob, invited[-1][2].text)
+    assert joined.error is None
+    assert all(code_of(place.ann, space, op).state is CodeState.WAITING for space, op, _ in invited[:-1])
 
 
 async def test_a_number_is_given_to_one_code_at_a_time(place: Place) -> None:

@@ -34,7 +34,8 @@ class RelayLimits:
     silence_s_max: float = 90.0
     rids_max: int = RIDS_MAX
     watches_max: int = 512
-    nameplates_max: int = 4
+    nameplates_max: int = 12
+    """At a time on one connection: a daemon lets eight codes wait, and joins by others' codes meanwhile."""
     nameplates_per_min: float = 30.0
     """Per address: guessing other people's codes takes a connection and a number per guess."""
     nameplates_burst: float = 30.0
