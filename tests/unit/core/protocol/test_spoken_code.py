@@ -1,4 +1,4 @@
-"""The exchange behind a spoken code: who knows the code meets, everybody else learns nothing (PROTOCOL §8)."""
+"""The exchange behind a spoken code: who knows the code meets, others learn nothing (PROTOCOL §8)."""
 
 from __future__ import annotations
 
