@@ -254,6 +254,10 @@ class FakeNode:
         self._spaces[space_id] = replace(self.space(space_id), name=name)
         return self._spaces[space_id]
 
+    async def set_relays(self, space_id: SpaceId, urls: Sequence[str]) -> SpaceSummary:
+        self._spaces[space_id] = replace(self.space(space_id), relay_urls=tuple(urls))
+        return self._spaces[space_id]
+
     async def leave_space(self, space_id: SpaceId) -> None:
         self.space(space_id)
         del self._spaces[space_id]

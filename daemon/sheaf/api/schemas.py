@@ -9,10 +9,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from sheaf.api.schemas_delivery import DeliveryOfSpace
 from sheaf.core.space.roles import Role
+from sheaf.core.wire.ticket import RELAYS_MAX
 from sheaf.node.views import (
     DocType,
     DocumentView,
@@ -23,9 +24,11 @@ from sheaf.node.views import (
     SpaceSummary,
     StatusView,
 )
+from sheaf.ports import RelayState, RelayStatus
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Title = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500)]
+RelayUrlText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=400)]
 IdText = Annotated[str, StringConstraints(max_length=100)]
 
 
@@ -62,6 +65,13 @@ class SpaceIn(RequestBody):
     """A space's name."""
 
     name: Name
+
+
+class SpacePatch(RequestBody):
+    """Changes to a space; a field left out stays. An empty list of relays means none."""
+
+    name: Name | None = None
+    relay_urls: Annotated[list[RelayUrlText], Field(max_length=RELAYS_MAX)] | None = None
 
 
 class DocumentIn(RequestBody):
@@ -107,6 +117,7 @@ class Space(BaseModel):
     document_count: int
     state: str
     delivery: DeliveryOfSpace
+    relay_urls: list[str]
 
     @classmethod
     def of(cls, view: SpaceSummary) -> Space:
@@ -119,6 +130,7 @@ class Space(BaseModel):
             document_count=view.document_count,
             state=view.state,
             delivery=DeliveryOfSpace.of(view.delivery),
+            relay_urls=list(view.relay_urls),
         )
 
 
@@ -230,6 +242,7 @@ class Peer(BaseModel):
     rtt_ms: float | None
     spaces: list[PeerSpace]
     last_seen_at: str | None
+    path_reason: str | None
 
     @classmethod
     def of(cls, view: PeerView) -> Peer:
@@ -254,6 +267,7 @@ class Peer(BaseModel):
             rtt_ms=view.rtt_ms,
             spaces=spaces,
             last_seen_at=iso(view.last_seen_ms) if view.last_seen_ms is not None else None,
+            path_reason=view.path_reason,
         )
 
 
@@ -279,6 +293,24 @@ class Storage(BaseModel):
     unsent_edits: int
 
 
+class Relay(BaseModel):
+    """A relay this daemon uses; `problem` says in a sentence why it is not connected."""
+
+    url: str
+    state: RelayState
+    problem: str | None
+    rtt_ms: float | None
+    since_ms: int | None
+
+    @classmethod
+    def of(cls, view: RelayStatus) -> Relay:
+        """From the relay's own."""
+        rtt_ms = None if view.rtt_s is None else view.rtt_s * 1000
+        return cls(
+            url=view.url, state=view.state, problem=view.problem, rtt_ms=rtt_ms, since_ms=view.since_ms
+        )
+
+
 class Status(BaseModel):
     """Everything about the daemon at one glance."""
 
@@ -295,6 +327,7 @@ class Status(BaseModel):
     storage: Storage
     spaces: list[Space]
     peers: list[Peer]
+    relays: list[Relay]
 
     @classmethod
     def of(cls, view: StatusView, *, port: int) -> Status:
@@ -315,6 +348,7 @@ class Status(BaseModel):
             ),
             spaces=[Space.of(space) for space in view.spaces],
             peers=[Peer.of(peer) for peer in view.peers],
+            relays=[Relay.of(relay) for relay in view.relays],
         )
 
 

@@ -1,4 +1,4 @@
-"""`sheaf space …`: create, list, show, rename, leave."""
+"""`sheaf space …`: create, list, show, rename, relays, leave."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sheaf.cli.errors import CommandFailed, ExitCode
 from sheaf.cli.options import AsJson, DataDir, Session, SpaceArgument
 from sheaf.cli.tables import plural, print_table, printable
 
@@ -70,6 +71,34 @@ def rename(
     found = find_space(session.client, space)
     renamed = session.client.patch(f"/spaces/{found['space_id']}", {"name": name})
     session.show(renamed, lambda: typer.echo(f"{renamed['space_id']}  {printable(renamed['name'])}"))
+
+
+@app.command()
+def relays(
+    ctx: typer.Context,
+    space: SpaceArgument,
+    urls: Annotated[list[str] | None, typer.Argument(metavar="[URL…]", help="wss://host, up to 4.")] = None,
+    none: Annotated[bool, typer.Option("--none", help="Use no relay.")] = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the relays of a space, or choose them for everybody in it."""
+    from sheaf.cli.resolve import find_space
+
+    if urls and none:
+        raise CommandFailed("Give addresses or --none, not both.", ExitCode.USAGE)
+    session = Session(ctx, data_dir, as_json)
+    found = find_space(session.client, space)
+    if urls or none:
+        found = session.client.patch(f"/spaces/{found['space_id']}", {"relay_urls": urls or []})
+
+    def human() -> None:
+        for url in found["relay_urls"]:
+            typer.echo(url)
+        if not found["relay_urls"]:
+            typer.echo("This space has no relay: its members meet on the same network only.")
+
+    session.show({"space_id": found["space_id"], "relay_urls": found["relay_urls"]}, human)
 
 
 @app.command()

@@ -50,6 +50,13 @@ def _has(spaces: list[dict[str, Any]]) -> str:
     return plural(behind, "change") + " behind" if behind else "everything"
 
 
+def _relay(relay: dict[str, Any]) -> str:
+    if relay["problem"]:
+        return f"{relay['state']}: {printable(relay['problem'])}"
+    rtt = f", {relay['rtt_ms']:.0f} ms away" if relay["rtt_ms"] is not None else ""
+    return f"{printable(relay['url'])} {relay['state']}{rtt}"
+
+
 def _print_status(state: dict[str, Any]) -> None:
     lan, storage = state["lan"], state["storage"]
     typer.echo(
@@ -62,6 +69,8 @@ def _print_status(state: dict[str, Any]) -> None:
     typer.echo(f"Storage   {saved}" + (f"; {plural(unsent, 'edit')} nobody else has yet" if unsent else ""))
     listening = lan["listening"] or "not listening"
     typer.echo(f"Network   {listening}, mDNS {lan['mdns']}" + "".join(f", {a}" for a in lan["addresses"]))
+    for relay in state["relays"]:
+        typer.echo(f"Relay     {_relay(relay)}")
     typer.echo()
     print_spaces(state["spaces"])
     typer.echo()

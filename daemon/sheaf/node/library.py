@@ -262,6 +262,7 @@ class Library:
             document_count=self._trees[space_id].count,
             state="ready",
             delivery=self.delivery_of(space_id),
+            relay_urls=host.space.preferences().relay_urls,
         )
 
     # ------------------------------------------------------------------ changes

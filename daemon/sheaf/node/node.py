@@ -251,6 +251,7 @@ class Node(DocumentDesk):
             storage=self._storage(),
             spaces=tuple(self.spaces()),
             peers=tuple(self.peers()),
+            relays=self._relays.statuses(),
         )
 
     def _lan(self) -> LanView:

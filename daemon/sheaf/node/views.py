@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from sheaf.core.base.ids import DeviceId, DocId, OpId, SpaceId, UserId
 from sheaf.core.space.roles import Role
 from sheaf.node.delivery_state import NOT_DELIVERED, SpaceDelivery
+from sheaf.ports import RelayStatus
 
 
 class Unset(Enum):
@@ -113,6 +114,8 @@ class SpaceSummary:
     document_count: int
     state: str
     delivery: SpaceDelivery = NOT_DELIVERED
+    relay_urls: tuple[str, ...] = ()
+    """What the space's owners chose for everybody in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +262,7 @@ class StatusView:
     storage: StorageView
     spaces: tuple[SpaceSummary, ...]
     peers: tuple[PeerView, ...]
+    relays: tuple[RelayStatus, ...] = ()
 
 
 NodeMetrics = Mapping[str, float]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from sheaf.api.context import NodeDep, SpaceIdPath
-from sheaf.api.schemas import Member, Members, Space, SpaceIn, Spaces
+from sheaf.api.schemas import Member, Members, Space, SpaceIn, SpacePatch, Spaces
 
 router = APIRouter(tags=["spaces"])
 
@@ -29,9 +29,13 @@ async def show_space(space_id: SpaceIdPath, node: NodeDep) -> Space:
 
 
 @router.patch("/spaces/{space_id}")
-async def rename_space(space_id: SpaceIdPath, body: SpaceIn, node: NodeDep) -> Space:
-    """Give a space another name, for everybody in it."""
-    return Space.of(await node.rename_space(space_id, body.name))
+async def change_space(space_id: SpaceIdPath, body: SpacePatch, node: NodeDep) -> Space:
+    """Give a space another name, or other relays, for everybody in it."""
+    if body.relay_urls is not None:
+        await node.set_relays(space_id, body.relay_urls)
+    if body.name is not None:
+        await node.rename_space(space_id, body.name)
+    return Space.of(node.space(space_id))
 
 
 @router.delete("/spaces/{space_id}", status_code=204, response_class=Response)
