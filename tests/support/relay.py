@@ -32,6 +32,11 @@ from tests.support.daemon import START_DEADLINE_S, _environment
 
 FrameT = TypeVar("FrameT", bound=Frame)
 ANSWER_S = 10.0
+HANDSHAKE = (
+    b"GET /sheaf HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+"""What a client says first, for those who speak to a bare socket."""
 
 
 class RelayProcess:

@@ -15,27 +15,21 @@ from typing import Final, cast
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
-from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
-from websockets.protocol import Event
 from websockets.protocol import Protocol as WebSocketProtocol
 from websockets.server import ServerProtocol
 
-from sheaf.core.base.limits import KIB
 from sheaf.core.wire.relay_words import RELAY_FRAME_BYTES_MAX, ErrorCode
 from sheaf.relay.client import CLOSE_S_MAX, Client
-from sheaf.relay.limits import UNKNOWN_ADDRESS, Addresses, Budget, RelayLimits, is_loopback, is_private
+from sheaf.relay.flood_guard import guard_frames
+from sheaf.relay.limits import UNKNOWN_ADDRESS, Addresses, RelayLimits, is_loopback, is_private
+from sheaf.relay.listening import BACKLOG, READ_BYTES_MAX
 from sheaf.relay.metrics import CONTENT_TYPE, RelayMetrics
 from sheaf.relay.session import Sessions
 
 PATH: Final = "/sheaf"
 """The WebSocket's path ends in this; a proxy may have put something before it."""
 DRAIN_S: Final = 3.0
-READ_BYTES_MAX: Final = 16 * KIB
-"""What is parsed before others have their turn."""
-CONTROLS_BURST: Final = 20.0
-CONTROLS_PER_S: Final = 1.0
-"""WebSocket pings and pongs; proxies send one in tens of seconds."""
 _quiet = logging.getLogger("sheaf.relay.websockets")
 """What the library says of strangers' handshakes; silenced when the server starts."""
 
@@ -95,6 +89,7 @@ class RelayServer:
                     logger=_quiet,
                 )
             )
+            bound.listen(BACKLOG)  # asyncio has set it to the 100 that it accepts in one turn
 
     def look_around(self) -> None:
         """Let go of who has been silent for too long (1); called about once a second."""
@@ -157,6 +152,7 @@ class RelayServer:
     ) -> _GatedConnection:
         connection = _GatedConnection(cast(ServerProtocol, protocol), server, **options)  # type: ignore[arg-type]  # passed through
         connection.gate = self
+        guard_frames(protocol, now=self._now, stop=connection.stop_reading)
         return connection
 
     def admit(self, connection: _GatedConnection) -> bool:
@@ -233,25 +229,19 @@ class _GatedConnection(ServerConnection):
     address: str | None = None
     """Where it comes from; None until a trusted proxy has said so."""
     _is_admitted: bool = False
-    _controls: Budget | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         if self.gate is not None and self.gate.admit(self):
             self._is_admitted = True
             if hasattr(transport, "max_size"):
-                transport.max_size = READ_BYTES_MAX  # of asyncio's plain sockets, not of TLS
+                transport.max_size = READ_BYTES_MAX  # of asyncio's plain sockets; TLS has its own
         else:
             self.transport.abort()
 
-    def process_event(self, event: Event) -> None:
-        super().process_event(event)
-        if isinstance(event, Frame) and event.opcode in (Opcode.PING, Opcode.PONG):
-            now = self.loop.time()
-            if self._controls is None:
-                self._controls = Budget(burst=CONTROLS_BURST, now=now)
-            if not self._controls.afford(1, now, burst=CONTROLS_BURST, per_s=CONTROLS_PER_S):
-                self.transport.abort()
+    def stop_reading(self) -> None:
+        """Leave unread what still comes; the closing handshake's deadline ends it."""
+        self.transport.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._is_admitted and self.gate is not None:

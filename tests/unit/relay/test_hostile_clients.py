@@ -46,7 +46,7 @@ from sheaf.core.wire.relay_requests import (
 from sheaf.core.wire.relay_words import RELAY_FRAME_BYTES_MAX, ErrorCode, RefusalCode
 from sheaf.relay.limits import RelayLimits
 from sheaf.relay.run import RelayReady, RelaySettings
-from tests.support.relay import frame_client, running_relay
+from tests.support.relay import HANDSHAKE, frame_client, running_relay
 
 RID = RendezvousId(b"r" * 16)
 BOX, TOKEN = b"m" * 16, b"t" * 32
@@ -425,10 +425,7 @@ async def _get(ready: RelayReady, path: str) -> tuple[int, bytes]:
 async def _handshake(ready: RelayReady) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A WebSocket whose far end reads nothing but the handshake's answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", ready.port, limit=1024)
-    writer.write(
-        b"GET /sheaf HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
+    writer.write(HANDSHAKE)
     await reader.readuntil(b"\r\n\r\n")
     writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is a socket's
     return reader, writer
