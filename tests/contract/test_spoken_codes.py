@@ -1,4 +1,4 @@
-"""Spoken codes between two nodes, over the relay in memory and over a real one (PROTOCOL §8)."""
+"""Spoken codes between two nodes, over the relay in memory, a real one, and a fleet (PROTOCOL §8)."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from sheaf.signaling.resolver import Resolver
 from tests.support.code_town import code_of, invite, is_withdrawn, join_by, misheard, until_state
 from tests.support.memory_network import MemoryLan
 from tests.support.memory_relay import MemoryRelayPool, RelayBox
+from tests.support.nats import nats_server, needs_nats
 from tests.support.nodes import machine, running, until
 from tests.support.relay import RelayProcess
 
@@ -36,40 +37,69 @@ class Place:
     end_relay: Callable[[], None]
 
 
-def _in_memory() -> tuple[str, Callable[[], RelayPool], Callable[[], None]]:
+@dataclass
+class Ground:
+    """Where they meet: the relay of each of the three, and what ends Ann's."""
+
+    urls: tuple[str, str, str]
+    new_pool: Callable[[], RelayPool]
+    end_relay: Callable[[], None]
+
+
+def _in_memory() -> Ground:
     box = RelayBox("wss://relay.example")
-    return box.url, lambda: MemoryRelayPool(box), lambda: box.switch(is_up=False)
+    return Ground((box.url,) * 3, lambda: MemoryRelayPool(box), lambda: box.switch(is_up=False))
 
 
-def _real(directory: Path, stack: AsyncExitStack) -> tuple[str, Callable[[], RelayPool], Callable[[], None]]:
+def _real(directory: Path, stack: AsyncExitStack) -> Ground:
     process = RelayProcess(directory).start()
-    stack.callback(process.stop)
-
-    def pool() -> RelayPool:
-        door = RelayDoor(resolver=Resolver())
-        world = RelayWorld(door=door, now=time.monotonic, wall_ms=lambda: 1, chance=lambda: 0.5)
-        return RelayConnections(world=world)
-
-    return process.url, pool, process.kill
+    stack.callback(process.kill)
+    return Ground((process.url,) * 3, _connections, process.kill)
 
 
-@pytest.fixture(params=["memory", "real"])
+def _fleet(directory: Path, stack: AsyncExitStack) -> Ground:
+    """Three nodes of one fleet, each of the three people at another."""
+    nats = stack.enter_context(nats_server(directory / "nats"))
+    nodes = [RelayProcess(directory / f"node{number}", store=nats.url) for number in range(3)]
+    for node in nodes:
+        node.spawn()
+        stack.callback(node.kill)
+    for node in nodes:
+        assert node.ready_or_ended() is None, node.log()
+    ann, bob, other = (node.url for node in nodes)
+    return Ground((ann, bob, other), _connections, nodes[0].kill)
+
+
+def _connections() -> RelayPool:
+    return RelayConnections(
+        world=RelayWorld(
+            door=RelayDoor(resolver=Resolver()), now=time.monotonic, wall_ms=lambda: 1, chance=lambda: 0.5
+        )
+    )
+
+
+@pytest.fixture(params=["memory", "real", pytest.param("fleet", marks=needs_nats)])
 async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
     async with AsyncExitStack() as stack:
-        is_real = request.param == "real"
-        url, new_pool, end_relay = _real(tmp_path, stack) if is_real else _in_memory()
-        pools = [new_pool() for _ in range(3)]
+        match request.param:
+            case "memory":
+                ground = _in_memory()
+            case "real":
+                ground = _real(tmp_path, stack)
+            case _:
+                ground = _fleet(tmp_path, stack)
+        pools = [ground.new_pool() for _ in ground.urls]
         for pool in pools:
             stack.push_async_callback(pool.close)
-        pools[2].set_urls([url])
         lan = MemoryLan()
         machines = [machine(lan, name) for name in ("ann", "bob")]
-        for each, pool in zip(machines, pools, strict=False):
+        for each, pool, url in zip(machines, pools, ground.urls, strict=False):
             each.relays, each.own_relays = pool, (url,)
+        pools[2].set_urls([ground.urls[2]])
         ann, bob = await stack.enter_async_context(running(*machines))
         relays = [pool.relays()[0] for pool in pools]
         await until(lambda: all(relay.status.state is RelayState.CONNECTED for relay in relays))
-        yield Place(ann, bob, relays[2], end_relay)
+        yield Place(ann, bob, relays[2], ground.end_relay)
 
 
 def number_of(code: CodeView) -> int:
