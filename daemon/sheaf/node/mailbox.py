@@ -60,9 +60,12 @@ class Mailbox:
         """Runs in it cannot be joined to what we have, even after reading it again."""
         self.items_seen = 0
         self.bytes_seen = 0
+        """What stands there, about: as the relay said when we came, and what came since."""
         self._clock = clock
         self._counts = counts
         self._has_held_ops = False
+        self._hopeless: frozenset[LogId] = frozenset()
+        """Logs with a hole that reading again did not close."""
         self._has_restarted = True
 
     @property
@@ -82,8 +85,8 @@ class Mailbox:
 
     # ------------------------------------------------------------------ reading
 
-    async def catch_up(self) -> tuple[Trouble | None, Coverage]:
-        """Read to the end.
+    async def catch_up(self, *, from_start: bool = False) -> tuple[Trouble | None, Coverage]:
+        """Read to the end; `from_start` looks at everything again and finds out anew what stands there.
 
         Returns:
             how the relay's story changed, if it did, and what stood there before that.
@@ -98,6 +101,8 @@ class Mailbox:
         after = memory.resume if self._has_restarted else memory.position
         if not self.is_anchored:
             after = min(after, max(0, memory.position - 1))
+        if from_start:
+            memory.coverage, self._hopeless, after = Coverage(), frozenset(), 0
         begun_anew, progress = 0, -1
         for _ in range(PAGES_MAX):
             page = await self.relay.get(self.access, after, PAGE_BYTES_MAX)
@@ -115,11 +120,14 @@ class Mailbox:
             after = page.items[-1].position if page.items else page.last
             if after < page.last and page.items:
                 continue
-            if not self._is_missing() or self._reach() == progress:
+            if self._is_hopeless(progress):
                 break
             progress, after = self._reach(), 0
         else:
             raise TransportFailure("the relay's mailbox does not end")
+        if not self.is_anchored or found is not None or from_start:
+            stat = await self.relay.stat(self.access)
+            self.items_seen, self.bytes_seen = stat.items, stat.size_bytes
         self.is_anchored, self._has_restarted = True, False
         self.is_incomplete = self._is_missing()
         if memory.position < page.last:  # what stood there expired before we came
@@ -132,7 +140,6 @@ class Mailbox:
 
     def _begin_anew(self) -> None:
         self.memory.begin_anew()
-        self.items_seen = self.bytes_seen = 0
 
     async def _take(self, page: MailboxPage) -> None:
         """Take in a page and commit it with the position. No await before everything is in one unit."""
@@ -213,6 +220,14 @@ class Mailbox:
             for log_id, (_, end) in self.memory.coverage.spans.items()
             if (head := logs.get(log_id)) is None or (head.next_seq < end and not head.frozen)
         ]
+
+    def _is_hopeless(self, progress: int) -> bool:
+        """Whether reading everything again is of no use: nothing is missing, or it brought nothing."""
+        gaps = frozenset(self._gaps())
+        if self._reach() == progress:
+            self._hopeless = gaps
+            return True
+        return not self._has_held_ops and gaps <= self._hopeless
 
     def _is_missing(self) -> bool:
         return self._has_held_ops or bool(self._gaps())

@@ -52,6 +52,8 @@ class MailboxMemory:
     """When something last came of it; for display and soft expiry."""
     warning: str = ""
     warned_ms: int = 0
+    told: dict[DeviceId, int] = field(default_factory=dict)
+    """By device, the newest receipt that was known when something was put there for it last."""
 
     def judge(self, page: MailboxPage, after: int) -> Trouble | None:
         """Whether a page fits what is remembered; `after` is where it was asked from."""
@@ -102,6 +104,7 @@ class MailboxMemory:
                 7: self.touched_ms,
                 8: self.warning,
                 9: self.warned_ms,
+                10: [[device, counter] for device, counter in sorted(self.told.items())],
             }
         )
 
@@ -124,10 +127,15 @@ class MailboxMemory:
         if len(ops) % OpId.SIZE:
             raise WireError("mailbox memory: ops")
         memory.coverage.ops = {OpId(ops[at : at + OpId.SIZE]) for at in range(0, len(ops), OpId.SIZE)}
-        pairs = fields.pairs(6, lambda value: DeviceId(as_bytes(value, size=32)), as_uint, maximum=1024)
-        memory.coverage.receipts = {device: as_uint(counter) for device, counter in pairs}
+        memory.coverage.receipts = _counters(fields, 6)
         memory.touched_ms = fields.uint(7)
         memory.warning = fields.text(8, bytes_max=2000)
         memory.warned_ms = fields.uint(9)
+        memory.told = _counters(fields, 10)
         fields.done()
         return memory
+
+
+def _counters(fields: Fields, key: int) -> dict[DeviceId, int]:
+    pairs = fields.pairs(key, lambda value: DeviceId(as_bytes(value, size=32)), as_uint, maximum=1024)
+    return {device: as_uint(counter) for device, counter in pairs}

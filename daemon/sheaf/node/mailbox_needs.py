@@ -84,6 +84,30 @@ def needed(
     return Need(ops=ops, spans=spans, receipts=book.newer_than(coverage.receipts))
 
 
+def doubted(
+    space: Space,
+    book: ReceiptBook,
+    devices: Iterable[DeviceId],
+    durable: Mapping[LogId, int],
+    coverage: Coverage,
+    told: Mapping[DeviceId, int],
+) -> dict[DeviceId, int]:
+    """Devices that spoke since something was put there for them and still lack some of it, with the counter
+    of what they said: the relay may not have shown it to them."""
+    found = {}
+    for device_id in devices:
+        word = book.of(device_id)
+        if word is None or word.counter <= told.get(device_id, 0):
+            continue
+        lacks = any(
+            word.holds.get(log, 1) < end and coverage.has(log, max(1, word.holds.get(log, 1)), end)
+            for log, end in durable.items()
+        )
+        if lacks or any(op.op_id in coverage.ops for op in lacking_ops(space, book, [device_id])):
+            found[device_id] = word.counter
+    return found
+
+
 def needed_in_old(space: Space, book: ReceiptBook, devices: Collection[DeviceId], coverage: Coverage) -> Need:
     """What the mailbox of the epoch before lacks: the way to the current epoch, and nothing later.
 

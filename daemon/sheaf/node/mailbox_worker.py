@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -27,8 +26,10 @@ from sheaf.core.crypto.key_schedule import SpaceKeys
 from sheaf.core.protocol.coverage import Coverage
 from sheaf.core.wire.relay_words import RefusalCode, RelayRefused
 from sheaf.node.mailbox import Mailbox
+from sheaf.node.mailbox_doubt import Doubts
 from sheaf.node.mailbox_memory import MailboxMemory, Trouble
-from sheaf.node.mailbox_needs import Need, absent, floors, needed, needed_in_old
+from sheaf.node.mailbox_needs import Need, absent, doubted, floors, lacking_ops, needed, needed_in_old
+from sheaf.node.mailbox_words import FULL, WHAT_HAPPENED, RelayWarning
 from sheaf.node.mailbox_writer import COMPACT_BYTES, COMPACT_ITEMS, MailboxWriter
 from sheaf.node.space_host import SpaceHost
 from sheaf.ports import Clock, Relay, RelayState, Store
@@ -54,14 +55,6 @@ class MailboxState(StrEnum):
     OK = "ok"
     UNREACHABLE = "unreachable"
     FULL = "full"
-
-
-@dataclass(frozen=True, slots=True)
-class RelayWarning:
-    """What people should know: `kind` is 'lost', 'rolled_back' or 'full'; `detail` a whole sentence."""
-
-    kind: str
-    detail: str
 
 
 class MailboxWorker:
@@ -101,6 +94,8 @@ class MailboxWorker:
         self._due: float | None = None
         self._retry_s = RETRY_S
         self._compact_due: float | None = None
+        self._doubts = Doubts()
+        self._again = 0
         self._was_connected = False
         self._must_compact = False
         self._jitter: float | None = None
@@ -247,14 +242,14 @@ class MailboxWorker:
         devices = absent(space, self._host.delivery.book, here, self._clock.wall_ms())
         levels = floors(self._host.delivery.book, devices, self._host.durable)
         gone = box.memory.coverage.shrunk_since(earlier, levels) if devices else 0
-        logger.warning("a relay's story changed", trouble=trouble.value, gone=gone)
-        is_stale = self._clock.wall_ms() - box.memory.touched_ms > QUIET_MS_MAX
         if trouble is Trouble.REPLACED and not gone:
             return
+        is_stale = self._clock.wall_ms() - box.memory.touched_ms > QUIET_MS_MAX
         if trouble is Trouble.LOST and is_stale and not gone:
             return
+        logger.warning("a relay's story changed", trouble=trouble.value, gone=gone)
         kind = Trouble.LOST if trouble is Trouble.REPLACED else trouble
-        self._warn(box, kind.value, _WHAT_HAPPENED[kind].format(url=self.relay.url))
+        self._warn(box, kind.value, WHAT_HAPPENED[kind].format(url=self.relay.url))
         self._counts[f"mailbox_{kind.value}_total"] += 1
 
     def _warn(self, box: Mailbox, kind: str, detail: str) -> None:
@@ -306,15 +301,24 @@ class MailboxWorker:
                 await host.flush()
             host.delivery.speak()
             await host.flush()
-            writer = MailboxWriter(mailbox=box, store=self._store, counts=self._counts)
+            writer = MailboxWriter(mailbox=box, store=self._store, counts=self._counts, again=self._again)
             await writer.upload(self._need(box, devices))
             self._noticed.clear()
+            self._doubts.changed()
+            self._again = 0
+            box.memory.told.update(self._counters(devices))
+            host.put_mailbox(box.row())
             if writer.too_large:
                 self._say(MailboxState.FULL, "A change is larger than this relay takes.")
             else:
                 self._say(MailboxState.OK, None)
             self._on_change()
+        await self._look_again_when_due(box, devices)
         await self._compact_when_due(box)
+
+    def _counters(self, devices: list[DeviceId]) -> dict[DeviceId, int]:
+        counters = self._host.delivery.book.counters()
+        return {device_id: counters.get(device_id, 0) for device_id in devices}
 
     def _upload_due(self, need: Need, *, can_seal: bool) -> float | None:
         """When to upload, by the most urgent of what is needed."""
@@ -344,6 +348,34 @@ class MailboxWorker:
         if self._jitter is None:
             self._jitter = 0.8 + 0.4 * self._entropy(1)[0] / 255
         return seconds * self._jitter
+
+    # ------------------------------------------------------------------ doubt
+
+    async def _look_again_when_due(self, box: Mailbox, devices: list[DeviceId]) -> None:
+        """Read everything again now and then; put again what somebody lacks who should have read it."""
+        host, memory, book = self._host, box.memory, self._host.delivery.book
+        doubts = doubted(host.space, book, devices, host.durable, memory.coverage, memory.told)
+        is_doubtful = bool(doubts) or box.is_incomplete or host.delivery.incomplete() is not None
+        levels = floors(book, devices, host.durable)
+        is_owed = any(level < host.durable[log_id] for log_id, level in levels.items())
+        now = self._clock.now()
+        due = self._doubts.due(now, is_doubtful=is_doubtful, is_owed=is_owed)
+        if due is None or now < due:
+            if due is not None:
+                self._wake_at(due)
+            return
+        self._doubts.looked(now)
+        trouble, earlier = await box.catch_up(from_start=True)
+        self._look_at(box, trouble or Trouble.REPLACED, earlier)
+        for device_id, counter in doubts.items():
+            for log_id, level in floors(book, [device_id], host.durable).items():
+                memory.coverage.forget_from(log_id, level)
+            for op in lacking_ops(host.space, book, [device_id]):
+                memory.coverage.ops.discard(op.op_id)
+            memory.told[device_id] = counter
+            self._again = max(self._again, counter)
+        host.put_mailbox(box.row())
+        self._wake_at(now)
 
     # ------------------------------------------------------------------ compaction
 
@@ -383,7 +415,7 @@ class MailboxWorker:
     def _refused(self, refused: RelayRefused) -> None:
         if refused.code is RefusalCode.FULL:
             was_full = self.state is MailboxState.FULL
-            detail = _FULL.format(url=self.relay.url)
+            detail = FULL.format(url=self.relay.url)
             self._say(MailboxState.FULL, detail)
             if not was_full:
                 self._on_warning(RelayWarning("full", detail))
@@ -403,19 +435,3 @@ class MailboxWorker:
         if (state, detail) != (self.state, self.detail):
             self.state, self.detail = state, detail
             self._on_change()
-
-
-_FULL: Final = (
-    "The relay {url} has no more room for this space. What you write is saved here and reaches the others "
-    "when you are online at the same time."
-)
-_WHAT_HAPPENED: Final = {
-    Trouble.LOST: (
-        "The relay {url} lost what it kept for this space. Nothing is lost here: what others still need "
-        "is sent to it again."
-    ),
-    Trouble.ROLLED_BACK: (
-        "The relay {url} went back to an older copy of what it kept for this space. Nothing is lost "
-        "here: what others still need is sent to it again."
-    ),
-}

@@ -8,6 +8,7 @@ nothing is doubled for whoever reads it.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -66,8 +67,9 @@ class _Filling:
 class MailboxWriter:
     """Puts what is needed into a mailbox."""
 
-    def __init__(self, *, mailbox: Mailbox, store: Store, counts: dict[str, float]) -> None:
+    def __init__(self, *, mailbox: Mailbox, store: Store, counts: dict[str, float], again: int = 0) -> None:
         self._mailbox = mailbox
+        self._again = again
         self._store = store
         self._counts = counts
         self.too_large = 0
@@ -82,7 +84,7 @@ class MailboxWriter:
         """
         self.too_large = 0
         async for filling in self._fillings(need):
-            item = seal_item(filling.batch(), self._mailbox.keys)
+            item = seal_item(replace(filling.batch(), again=self._again), self._mailbox.keys)
             stored = await self._mailbox.relay.put(self._mailbox.access, item)
             self._counts["mailbox_items_put_total"] += 1
             self._counts["mailbox_bytes_put_total"] += len(item)

@@ -21,7 +21,8 @@ from sheaf.node.driver import WakeTimer
 from sheaf.node.events import EventBus
 from sheaf.node.library import Library
 from sheaf.node.mailbox_memory import MailboxMemory
-from sheaf.node.mailbox_worker import MailboxWorker, RelayWarning
+from sheaf.node.mailbox_words import RelayWarning
+from sheaf.node.mailbox_worker import MailboxWorker
 from sheaf.node.space_host import SpaceHost
 from sheaf.ports import Clock, Relay, RelayPool, Store
 from sheaf.task_set import TaskSet

@@ -48,6 +48,12 @@ class Coverage:
         if device_id in self.receipts or len(self.receipts) < 2 * DEVICES_MAX:
             self.receipts[device_id] = max(counter, self.receipts.get(device_id, 0))
 
+    def forget_from(self, log_id: LogId, first_seq: int) -> None:
+        """Take envelopes from `first_seq` on for not standing there."""
+        known = self.spans.pop(log_id, None)
+        if known is not None and known[0] < first_seq:
+            self.spans[log_id] = (known[0], min(first_seq, known[1]))
+
     def lacks(self, log_id: LogId, first_seq: int, next_seq: int) -> list[Span]:
         """Which stretches of [first_seq, next_seq) do not stand there, in order."""
         first, end = self.spans.get(log_id, (next_seq, next_seq))

@@ -1,6 +1,6 @@
 """One item of a mailbox: what a relay stores and cannot read (PROTOCOL §7, decision 0057).
 
-    plain = u32 length ‖ CBOR {0: [op…], 1: [run…], 2: [receipt…]} ‖ zeros up to a Padmé size
+    plain = u32 length ‖ CBOR {0: [op…], 1: [run…], 2: [receipt…], 3: again?} ‖ zeros up to a Padmé size
     item  = salt (16) ‖ AES-256-GCM(key = HKDF(K_mbx, salt), nonce = 0, AAD = mailbox id)(plain)
     salt  = HMAC(K_mbx, mailbox id ‖ plain)[:16]
 
@@ -41,6 +41,8 @@ class MailboxBatch:
     ops: tuple[bytes, ...] = ()
     runs: tuple[Run, ...] = ()
     receipts: tuple[bytes, ...] = ()
+    again: int = 0
+    """Not 0 when it is put once more for somebody who seems never to have been shown it: another item."""
 
     @property
     def is_empty(self) -> bool:
@@ -66,7 +68,10 @@ def padme(length: int) -> int:
 
 def seal_item(batch: MailboxBatch, keys: SpaceKeys) -> bytes:
     """The item for the mailbox of `keys`' epoch."""
-    content = cbor.encode({0: batch.ops, 1: [run.encode() for run in batch.runs], 2: batch.receipts})
+    fields: dict[int, object] = {0: batch.ops, 1: [run.encode() for run in batch.runs], 2: batch.receipts}
+    if batch.again:
+        fields[3] = batch.again
+    content = cbor.encode(fields)
     plain = len(content).to_bytes(_LENGTH_BYTES, "big") + content
     plain += bytes(padme(len(plain)) - len(plain))
     salt = domain_hmac(keys.mailbox_key, "mailbox salt", keys.mailbox_id, plain)[:SALT_BYTES]
@@ -93,8 +98,11 @@ def open_item(item: bytes, keys: SpaceKeys) -> MailboxBatch:
     ops = fields.octets_list(0, maximum=OPS_MAX, item_max=CONTROL_OP_BYTES_MAX)
     runs = [Run.decode(raw) for raw in fields.octets_list(1, maximum=RUNS_MAX, item_max=ITEM_BYTES_MAX)]
     receipts = fields.octets_list(2, maximum=RECEIPTS_MAX, item_max=RECEIPT_BYTES_MAX)
+    again = fields.uint_or_none(3)
     fields.done()
-    return MailboxBatch(tuple(ops), tuple(runs), tuple(receipts))
+    if again == 0:
+        raise WireError("mailbox item: a field that says nothing")
+    return MailboxBatch(tuple(ops), tuple(runs), tuple(receipts), again or 0)
 
 
 def _item_key(keys: SpaceKeys, salt: bytes) -> bytes:
