@@ -30,6 +30,7 @@ from sheaf.relay.session import Sessions
 PATH: Final = "/sheaf"
 """The WebSocket's path ends in this; a proxy may have put something before it."""
 DRAIN_S: Final = 3.0
+_PAUSE_S_MIN: Final = 0.02
 _quiet = logging.getLogger("sheaf.relay.websockets")
 """What the library says of strangers' handshakes; silenced when the server starts."""
 
@@ -107,11 +108,11 @@ class RelayServer:
         pause_s = DRAIN_S / max(1, len(clients))
         owed_s = 0.0
         for client in clients:
-            client.part(ErrorCode.GOING_AWAY)
-            owed_s += pause_s
-            if owed_s >= 0.02:
+            if owed_s >= _PAUSE_S_MIN:
                 await asyncio.sleep(owed_s)
                 owed_s = 0.0
+            client.part(ErrorCode.GOING_AWAY)
+            owed_s += pause_s
 
     async def close(self) -> None:
         """Stop listening and end every connection. Idempotent."""
