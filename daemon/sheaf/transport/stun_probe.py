@@ -9,9 +9,11 @@ Knows nothing of relays beyond the addresses it is given.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Final, cast
@@ -57,6 +59,8 @@ class StunProbe:
     Invariants:
     1. A probe lasts `ANSWER_S_MAX` after the lookups and leaves no socket behind.
     2. `routes` holds only what answered in the newest probe, or so far in the one under way.
+    3. A server that comes is asked at once, also in the middle of a probe that waits for a dead one.
+    4. No server waits for another's name or answer.
     """
 
     def __init__(
@@ -106,18 +110,25 @@ class StunProbe:
         """Probe at once, then now and again, until cancelled."""
         while True:
             self._hurry.clear()
-            self._is_probing = True
-            try:
-                await self._probe()
-            finally:
-                self._is_probing = False
-                self._progress.set()
+            await self._probe_unless_hurried()
             pause_s = EVERY_S if self._routes() or not self._asked else EVERY_DEAD_S
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
                     await self._hurry.wait()
-            except TimeoutError:
-                continue
+
+    async def _probe_unless_hurried(self) -> None:
+        """One probe; given up for a new one as soon as there are other servers or addresses (3)."""
+        self._is_probing = True
+        try:
+            async with asyncio.TaskGroup() as group:
+                probing = group.create_task(self._probe())
+                hurried = group.create_task(self._hurry.wait())
+                await asyncio.wait({probing, hurried}, return_when=asyncio.FIRST_COMPLETED)
+                probing.cancel()
+                hurried.cancel()
+        finally:
+            self._is_probing = False
+            self._progress.set()
 
     def _routes(self) -> list[StunRoute]:
         return [route for server in self._found for route in server.answers]
@@ -132,43 +143,41 @@ class StunProbe:
         for server in fresh:  # for people, until the answer is there
             earlier = next((old for old in before if old.text == server.text), None)
             server.rtt_s = None if earlier is None else earlier.rtt_s
-        targets = await self._look_up(fresh)
-        async with asyncio.TaskGroup() as group:
-            for local in locals_:
-                asked = [(s, where) for s, where in targets if (":" in where[0]) == (":" in local)]
-                if asked:
-                    group.create_task(self._ask_from(local, asked))
+        async with AsyncExitStack() as stack:
+            askers = await self._open(locals_, stack)
+            async with asyncio.TaskGroup() as group:
+                for server in fresh:
+                    group.create_task(self._ask_all(server, askers))
 
-    async def _look_up(self, servers: Sequence[_Server]) -> list[tuple[_Server, Mapped]]:
-        async def one(server: _Server) -> list[tuple[_Server, Mapped]]:
-            host, _, port = server.text.rpartition(":")
-            try:
-                found = await self._lookup(host.strip("[]"), int(port))
-            except (TransportFailure, ValueError):
-                return []
-            by_family = {family: (str(where[0]), int(where[1])) for family, where in reversed(found)}
-            return [(server, where) for where in by_family.values()]
-
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(server)) for server in servers]
-        return [target for task in tasks for target in task.result()]
-
-    async def _ask_from(self, local: str, asked: Sequence[tuple[_Server, Mapped]]) -> None:
-        """All servers from one socket, so that their answers can be compared."""
+    async def _open(self, locals_: Sequence[str], stack: AsyncExitStack) -> dict[str, _Asker]:
+        """A socket for each local address, the same for all servers, so that answers can be compared."""
         loop = asyncio.get_running_loop()
         stun = await asyncio.to_thread(import_module, "aioice.stun")
+        askers: dict[str, _Asker] = {}
+        for local in locals_:
+            try:
+                transport, asker = await loop.create_datagram_endpoint(
+                    lambda: _Asker(stun), local_addr=(local, 0)
+                )
+            except OSError:
+                continue  # the address went away meanwhile
+            stack.callback(transport.close)
+            askers[local] = asker
+        return askers
+
+    async def _ask_all(self, server: _Server, askers: dict[str, _Asker]) -> None:
+        """One server from every address; a name that is not found holds up nobody else (4)."""
+        host, _, port = server.text.rpartition(":")
         try:
-            transport, asker = await loop.create_datagram_endpoint(
-                lambda: _Asker(stun), local_addr=(local, 0)
-            )
-        except OSError:
-            return  # the address went away meanwhile
-        try:
-            async with asyncio.TaskGroup() as group:
-                for server, where in asked:
-                    group.create_task(self._ask(asker, server, StunRoute(local, where)))
-        finally:
-            transport.close()
+            found = await self._lookup(host.strip("[]"), int(port))
+        except (TransportFailure, ValueError):
+            return
+        by_family = {family: (str(where[0]), int(where[1])) for family, where in reversed(found)}
+        async with asyncio.TaskGroup() as group:
+            for where in by_family.values():
+                for local, asker in askers.items():
+                    if (":" in where[0]) == (":" in local):
+                        group.create_task(self._ask(asker, server, StunRoute(local, where)))
 
     async def _ask(self, asker: _Asker, server: _Server, route: StunRoute) -> None:
         began = self._now()
