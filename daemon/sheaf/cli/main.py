@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sheaf import __version__
-from sheaf.cli import doc, doctor, invite, join, members, open, relay, space, status, token, up
+from sheaf.cli import doc, doctor, invitations, invite, join, members, open, relay, space, status, token, up
 from sheaf.cli.errors import CommandFailed
 from sheaf.cli.options import AsJson, DataDir, RootOptions
 
@@ -48,6 +48,7 @@ app.command("open")(open.open_editor)
 app.add_typer(space.app, name="space")
 app.add_typer(doc.app, name="doc")
 app.command("invite")(invite.invite)
+app.command("invitations")(invitations.invitations)
 app.command("join")(join.join)
 app.command("members")(members.members)
 app.command("peers")(status.peers)

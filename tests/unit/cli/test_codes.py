@@ -118,3 +118,23 @@ async def test_a_code_to_join_by_may_be_typed_as_it_was_said(sheaf: Run, node: F
     assert outcome.out.startswith("You are in “Home”.")
     assert "Ann sent the ticket." in outcome.err
     assert outcome.err.count(" ".join(WORDS)) == 1
+
+
+async def test_open_invitations_are_listed_and_withdrawn(sheaf: Run, node: FakeNode) -> None:
+    await sheaf("space", "create", "Home")
+    assert (await sheaf("invitations", "Home")).out == "No invitation is open.\n"
+    await sheaf("invite", "Home", "--role", "reader", "--uses", "3")
+    await sheaf("invite", "Home", "--code", "--no-wait")
+    listed = await sheaf("invitations", "Home")
+    assert f"code {CODE}, waiting" in listed.out
+    assert "reader" in listed.out
+    by_code = await sheaf("invitations", "Home", "--withdraw", CODE)
+    assert by_code.out.startswith("Withdrawn: ")
+    (space,) = node.spaces()
+    ticket, code = node.invitations(space.space_id)
+    assert (ticket.is_revoked, code.is_revoked) == (False, True)
+    by_id = await sheaf("invitations", "Home", "--withdraw", ticket.op_id.text[:8], "--json")
+    assert json.loads(by_id.out)["role"] == "reader"
+    assert node.invitation(space.space_id, ticket.op_id).is_revoked
+    missing = await sheaf("invitations", "Home", "--withdraw", "o_nowhere")
+    assert (missing.code, "no open invitation" in missing.err) == (4, True)
