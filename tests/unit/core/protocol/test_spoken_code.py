@@ -30,7 +30,8 @@ from sheaf.core.protocol.spoken_code import (
 from sheaf.core.wire import cbor
 from sheaf.core.wire.relay_words import SAYING_BYTES_MAX
 
-WORDS = WordList(Mnemonic("english").wordlist)
+WORD_LIST = Mnemonic("english").wordlist
+WORDS = WordList(WORD_LIST)
 CODE = SpokenCode(7, ("orbit", "velvet"))
 WRONG = SpokenCode(7, ("orbit", "velvet"[::-1]))
 ANN = Party(UserId(b"a" * 32), "Ann")
@@ -135,7 +136,7 @@ def test_an_inviter_of_a_newer_version_is_recognised() -> None:
 
 
 @given(st.integers(0, 2), st.data())
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_a_message_changed_on_the_way_is_refused(which: int, data: st.DataObject) -> None:
     def tamper(index: int, message: bytes) -> bytes:
         if index != which:
@@ -148,7 +149,43 @@ def test_a_message_changed_on_the_way_is_refused(which: int, data: st.DataObject
         exchange(tamper)
 
 
+@given(st.integers(0, 2), st.data())
+@settings(max_examples=30)
+def test_a_message_cut_or_lengthened_on_the_way_is_refused(which: int, data: st.DataObject) -> None:
+    def tamper(index: int, message: bytes) -> bytes:
+        if index != which:
+            return message
+        end = data.draw(st.integers(0, len(message) - 1))
+        return data.draw(st.sampled_from([message[:end], message[end + 1 :], message + message[:1]]))
+
+    with pytest.raises(ProtocolViolation):
+        exchange(tamper)
+
+
+codes = st.builds(
+    SpokenCode,
+    st.integers(1, 99_999),
+    st.tuples(st.sampled_from(WORD_LIST), st.sampled_from(WORD_LIST)),
+)
+
+
+@given(codes, codes, st.integers(0, 2**32))
+@settings(max_examples=15)
+def test_two_meet_if_and_only_if_their_codes_are_equal(
+    said: SpokenCode, typed: SpokenCode, seed: int
+) -> None:
+    for heard in (said, typed):
+        ann, bob = inviter(said, seed=seed), joiner(heard, seed=seed + 1)
+        answer = bob.answer(ann.offer())
+        if heard == said:
+            assert ann.met(answer).safety_words == bob.granted(ann.grant(TICKET)).inviter.safety_words
+        else:
+            with pytest.raises(WrongCode):
+                ann.met(answer)
+
+
 @given(st.binary(max_size=300))
+@settings(max_examples=50)
 def test_junk_is_refused_by_both_sides(junk: bytes) -> None:
     with pytest.raises(WrongCode):
         inviter().met(junk)
@@ -163,7 +200,7 @@ def test_junk_is_refused_by_both_sides(junk: bytes) -> None:
 @given(
     st.binary(min_size=32, max_size=32) | st.just(ZERO_POINT) | st.just(bytes(32)), st.sampled_from(b"ABSX")
 )
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_points_that_are_none_are_refused(point: bytes, side: int) -> None:
     pake = bytes([side]) + point
     answer = cbor.encode({1: 1, 2: pake, 3: bytes(32), 4: bytes(40)})
