@@ -93,6 +93,8 @@ class Delivery:
         self._counter_min = 0
         self._missing_since: float | None = None
         self._tell_due: float | None = None
+        self.has_mailbox = False
+        """Somebody carries what we say to those who are away."""
         self.on_news: Callable[[], None] = _nothing
 
     def _restore(self, row: ReceiptRow) -> None:
@@ -117,7 +119,7 @@ class Delivery:
     def moved(self) -> None:
         """Something became durable, or the control plane grew: say so soon, if anybody listens."""
         self._has_moved = True
-        if self._greeted and self._speak_due is None:
+        if (self._greeted or self.has_mailbox) and self._speak_due is None:
             self._speak_due = max(self._clock.now(), self._spoke_at) + RECEIPT_EVERY_S
             self._arm()
         self.on_news()
@@ -150,6 +152,7 @@ class Delivery:
             if known is not None:
                 known[receipt.device_id] = receipt.counter
             listener.tell_receipts(self._space_id, None, [receipt.raw])
+        self.on_news()
 
     def _make(self) -> Receipt | None:
         word = self.own or DeviceWord()

@@ -152,7 +152,7 @@ class MailboxWorker:
         try:
             while True:
                 self._wakeup.clear()
-                await self._turn()
+                await self._guarded_turn()
                 if self._is_hurried:
                     self._rested.set()
                 await self._sleep()
@@ -173,6 +173,16 @@ class MailboxWorker:
                 await self._wakeup.wait()
         except TimeoutError:
             return
+
+    async def _guarded_turn(self) -> None:
+        """A defect must not end delivery for as long as the daemon runs."""
+        try:
+            await self._turn()
+        except StorageFailure:
+            raise
+        except Exception:
+            logger.exception("a turn of a mailbox failed by a defect")
+            self._try_again()
 
     async def _turn(self) -> None:
         self._due = None

@@ -137,6 +137,8 @@ class Mailboxes:
                 await running.tasks.close()
         for key, (host, relay) in wanted.items():
             if key not in self._running:
+                host.delivery.has_mailbox = True
+                host.delivery.moved()
                 memories = await self._memories(host.space_id, key[1])
                 self._running[key] = self._start(host, relay, memories)
             self._running[key].worker.poke()

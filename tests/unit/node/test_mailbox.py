@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
-from tests.support.mailbox_world import MailboxWorld
+import asyncio
+
+from sheaf.core.base.ids import SpaceId
+from sheaf.core.protocol.mailbox_item import MailboxBatch, open_item, seal_item
+from sheaf.core.space import authoring
+from sheaf.core.space.roles import Role
+from sheaf.core.wire.relay_words import RefusalCode
+from sheaf.node.mailbox_worker import MailboxState
+from sheaf.ports import MailboxAccess
+from tests.support.mailbox_world import URL, MailboxWorld
+from tests.support.memory_relay import RelayBox
 from tests.support.nodes import new_text
 from tests.support.virtual_time import run_virtual
+
+
+def access_of(world: MailboxWorld, name: str) -> MailboxAccess:
+    keys = world.host(name).space.recent_keys()[0]
+    return MailboxAccess(keys.mailbox_id, keys.mailbox_token)
 
 
 def test_what_one_wrote_alone_reaches_the_other_who_comes_later() -> None:
@@ -19,5 +34,435 @@ def test_what_one_wrote_alone_reaches_the_other_who_comes_later() -> None:
             await world.stop("ann")
             await world.start("ben")
             await world.until_text("ben", doc, "while you were away")
+
+    run_virtual(play())
+
+
+def test_what_was_written_in_the_last_moment_is_uploaded_before_the_daemon_stops() -> None:
+    async def play() -> None:
+        async with MailboxWorld.of("ann", "ben") as world:
+            await world.stop("ben")
+            doc = await new_text(world.ann, world.space_id, content="quick")
+            await world.stop("ann")
+            await world.start("ben")
+            await world.until_text("ben", doc, "quick")
+
+    run_virtual(play())
+
+
+def test_nothing_is_uploaded_while_everybody_is_there() -> None:
+    async def play() -> None:
+        async with MailboxWorld.of("ann", "ben") as world:
+            world.lan.mend()
+            await world.until(lambda: world.host("ann").live_devices() and world.host("ben").live_devices())
+            await asyncio.sleep(60)
+            before = world.items()
+            doc = await new_text(world.ann, world.space_id, content="together")
+            await world.until_text("ben", doc, "together")
+            await asyncio.sleep(120)
+            assert world.items() == before
+
+    run_virtual(play())
+
+
+def test_a_quiet_world_asks_the_relay_nothing() -> None:
+    async def play() -> None:
+        async with MailboxWorld.of("ann", "ben") as world:
+            await new_text(world.ann, world.space_id, content="hello")
+            await asyncio.sleep(120)
+            before = figures(world)
+            await asyncio.sleep(1800)
+            assert figures(world) == before
+
+    run_virtual(play())
+
+
+def figures(world: MailboxWorld) -> list[tuple[str, float]]:
+    nodes = world.nodes.values()
+    return [(k, v) for node in nodes for k, v in node.metrics().items() if k.startswith("mailbox_")]
+
+
+def test_a_newcomer_whom_nobody_knows_anything_of_gets_the_whole_history() -> None:
+    async def play() -> None:
+        async with MailboxWorld.of("ann", "ben") as world:
+            doc = await new_text(world.ann, world.space_id, content="long ago")
+            await world.until_text("ben", doc, "long ago")
+            host = world.host("ann")
+            await world.stop("ben")
+            host.delivery.book._words.clear()
+            host.delivery._unkept.clear()
+            world.box.wipe()
+            await asyncio.sleep(20)
+            keys = host.space.recent_keys()[0]
+            seen = [
+                run
+                for item in world.box.get(access_of(world, "ann"), 0, 10**7).items
+                for run in open_item(item.data, keys).runs
+            ]
+            assert {run.log_id for run in seen} >= {log for log, seq in host.durable.items() if seq > 1}
+
+    run_virtual(play())
+
+
+def test_a_reader_says_what_he_holds_through_the_mailbox() -> None:
+    async def play() -> None:
+        async with MailboxWorld.of("ann", "rae", roles={"rae": Role.READER}) as world:
+            await world.stop("rae")
+            doc = await new_text(world.ann, world.space_id, content="read this")
+            await world.stop("ann")
+            await world.start("rae")
+            await world.until_text("rae", doc, "read this")
+            await asyncio.sleep(10)
+            await world.stop("rae")
+            await world.start("ann")
+
+            async def is_delivered() -> bool:
+                return (await world.person("ann", doc, "rae")).state == "delivered"
+
+            await world.until(is_delivered)
+
+    run_virtual(play())
+
+
+def test_delivery_is_told_step_by_step_and_only_on_the_recipients_word() -> None:
+    async def play() -> None:
+        async with MailboxWorld.of("ann", "ben") as world:
+            await world.stop("ben")
+            world.box.switch(is_up=False)
+            doc = await new_text(world.ann, world.space_id, content="secret plan")
+            await asyncio.sleep(10)
+            person = await world.person("ann", doc, "ben")
+            assert (person.state, person.devices[0].missing > 0) == ("waiting", True)
+            assert world.ann.space(world.space_id).delivery.state == "saved_here"
+            assert (await world.ann.delivery(doc)).relays[0].state == "unreachable"
+            world.box.switch(is_up=True)
+            await asyncio.sleep(10)
+            assert (await world.person("ann", doc, "ben")).state == "on_relay"
+            assert (await world.ann.delivery(doc)).relays[0].state == "stored"
+            summary = world.ann.space(world.space_id).delivery
+            assert (summary.state, summary.waiting_people) == ("on_relay", 1)
+            await world.start("ben")
+            await asyncio.sleep(10)
+            person = await world.person("ann", doc, "ben")
+            assert (person.state, person.devices[0].missing) == ("delivered", 0)
+            assert world.ann.space(world.space_id).delivery.state == "delivered"
+            await world.ben.mark_seen(doc)
+            await asyncio.sleep(10)
+            person = await world.person("ann", doc, "ben")
+            assert person.state == "seen"
+            assert person.devices[0].at_ms is not None
+            await world.append("ann", doc, "more")
+            assert (await world.person("ann", doc, "ben")).state == "waiting"
+
+    run_virtual(play())
+
+
+def test_what_was_seen_is_kept_to_oneself_when_switched_off() -> None:
+    async def play() -> None:
+        async with MailboxWorld.of("ann", "ben") as world:
+            doc = await new_text(world.ann, world.space_id, content="psst")
+            await world.until_text("ben", doc, "psst")
+            assert (await world.ben.update_profile(share_seen=False)).share_seen is False
+            await world.ben.mark_seen(doc)
+            await asyncio.sleep(60)
+            assert (await world.person("ann", doc, "ben")).state == "delivered"
+            await world.stop("ben")
+            await world.start("ben")
+            assert world.ben.profile().share_seen is False, "remembered"
+
+    run_virtual(play())
+
+
+# ------------------------------------------------------------------ relays that fail
+
+
+def warnings_of(world: MailboxWorld, name: str) -> list[tuple[object, object]]:
+    subscription = world.nodes[name].events.subscribe()
+    found: list[tuple[object, object]] = []
+    put = subscription.put
+
+    def note(event: object) -> None:
+        if getattr(event, "kind", "") == "relay_warning":
+            data = event.data  # type: ignore[attr-defined]
+            found.append((data["kind"], data["space_id"]))
+        put(event)  # type: ignore[arg-type]
+
+    subscription.put = note  # type: ignore[assignment]
+    return found
+
+
+def test_a_relay_that_lost_its_store_is_filled_again_and_people_are_told() -> None:
+    async def play() -> None:
+        async with MailboxWorld.of("ann", "ben") as world:
+            await world.stop("ben")
+            doc = await new_text(world.ann, world.space_id, content="kept by ann")
+            await asyncio.sleep(10)
+            told = warnings_of(world, "ann")
+            world.box.wipe()
+            assert world.items() == 0
+            await world.until(lambda: world.items() > 0)
+            assert told == [("lost", world.space_id.text)]
+            assert "lost what it kept" in (world.ann.space(world.space_id).delivery.relay_warning or "")
+            await world.stop("ann")
+            await world.start("ben")
+            await world.until_text("ben", doc, "kept by ann")
+
+    run_virtual(play())
+
+
+def test_a10_a_relay_that_went_back_to_an_older_copy_is_noticed() -> None:
+    async def play() -> None:
+        async with MailboxWorld.of("ann", "ben") as world:
+            await world.stop("ben")
+            doc = await new_text(world.ann, world.space_id, content="one")
+            await asyncio.sleep(10)
+            old = world.box.copy()
+            await world.write("ann", doc, "two")
+            await asyncio.sleep(10)
+            told = warnings_of(world, "ann")
+            world.box.restore(old)
+            await asyncio.sleep(10)
+            assert told == [("rolled_back", world.space_id.text)]
+            await world.stop("ann")
+            await world.start("ben")
+            await world.until_text("ben", doc, "two")
+
+    run_virtual(play())
+
+
+def test_a10_an_older_copy_that_grew_meanwhile_is_noticed_when_we_come_back() -> None:
+    async def play() -> None:
+        async with MailboxWorld.of("ann", "ben", "cat") as world:
+            await world.stop("ben", "cat")
+            doc = await new_text(world.ann, world.space_id, content="one")
+            await asyncio.sleep(10)
+            old = world.box.copy()
+            await world.write("ann", doc, "two")
+            await asyncio.sleep(10)
+            await world.stop("ann")
+            world.box.restore(old)
+            access = access_of_stopped = next(iter(world.box.mailboxes))
+            assert access == access_of_stopped
+            state = world.box.mailboxes[access]
+            for junk in (b"x" * 50, b"y" * 50, b"z" * 50, b"w" * 50):
+                world.box._append(access, state, junk)
+            await world.start("ann")
+            told = warnings_of(world, "ann")
+            await asyncio.sleep(10)
+            assert told == [("rolled_back", world.space_id.text)]
+            await world.stop("ann")
+            await world.start("ben")
+            await world.until_text("ben", doc, "two")
+
+    run_virtual(play())
+
+
+def test_a_full_relay_is_told_and_used_again_when_it_has_room() -> None:
+    async def play() -> None:
+        async with MailboxWorld.of("ann", "ben") as world:
+            await world.stop("ben")
+            told = warnings_of(world, "ann")
+            world.box.refusal = RefusalCode.FULL
+            doc = await new_text(world.ann, world.space_id, content="no room")
+            await asyncio.sleep(30)
+            assert told == [("full", world.space_id.text)]
+            assert world.worker("ann").state is MailboxState.FULL
+            assert (await world.ann.delivery(doc)).relays[0].state == "full"
+            world.box.refusal = None
+            await asyncio.sleep(120)
+            assert world.worker("ann").state is MailboxState.OK
+            assert (await world.person("ann", doc, "ben")).state == "on_relay"
+            assert world.ann.space(world.space_id).delivery.relay_warning is None
+
+    run_virtual(play())
+
+
+def test_a_full_mailbox_is_compacted_by_a_member() -> None:
+    async def play() -> None:
+        box = RelayBox(URL, mailbox_bytes_max=6_000)
+        async with MailboxWorld.of("ann", "ben", box=box) as world:
+            doc = await new_text(world.ann, world.space_id, content="a")
+            for number in range(40):
+                await world.write("ann", doc, f"version {number}")
+                await asyncio.sleep(4)
+            await world.until_text("ben", doc, "version 39", timeout_s=1200)
+            assert world.ann.metrics()["mailbox_compactions_total"] > 0
+
+    run_virtual(play())
+
+
+def test_a_mailbox_of_many_items_is_compacted_and_nothing_is_missing_after_it() -> None:
+    async def play() -> None:
+        async with MailboxWorld.of("ann", "ben", "cat") as world:
+            await world.stop("cat")
+            doc = await new_text(world.ann, world.space_id, content="start")
+            for number in range(260):
+                await world.write("ann", doc, f"version {number}")
+                await asyncio.sleep(2.5)
+            await asyncio.sleep(120)
+            assert world.items() < 250
+            assert max(node.metrics()["mailbox_compactions_total"] for node in world.nodes.values()) == 1
+            await world.stop("ann", "ben")
+            await world.start("cat")
+            await world.until_text("cat", doc, "version 259")
+
+    run_virtual(play())
+
+
+# ------------------------------------------------------------------ epochs
+
+
+def test_who_was_away_during_a_rotation_finds_the_way_through_the_old_mailbox() -> None:
+    async def play() -> None:
+        async with MailboxWorld.of("ann", "ben") as world:
+            await world.stop("ben")
+            node, host = world.ann, world.host("ann")
+            raw, epoch_id, secret = authoring.epoch(
+                host.space, node._identity.device, node._clock.wall_ms(), node._entropy
+            )
+            host.add_ops([raw])
+            host.add_secret(epoch_id, secret)
+            doc = await new_text(node, world.space_id, content="under the new key")
+            await asyncio.sleep(10)
+            assert len(world.box.mailboxes) == 2
+            await world.stop("ann")
+            await world.start("ben")
+            await world.until_text("ben", doc, "under the new key")
+
+    run_virtual(play())
+
+
+def test_the_old_mailbox_gets_no_envelope_after_a_rotation() -> None:
+    async def play() -> None:
+        async with MailboxWorld.of("ann", "ben") as world:
+            await world.stop("ben")
+            node, host = world.ann, world.host("ann")
+            old = host.space.recent_keys()[0]
+            last = world.box.news(old.mailbox_id)[0]
+            raw, epoch_id, secret = authoring.epoch(
+                host.space, node._identity.device, node._clock.wall_ms(), node._entropy
+            )
+            host.add_ops([raw])
+            host.add_secret(epoch_id, secret)
+            await new_text(node, world.space_id, content="not for those who left")
+            await asyncio.sleep(30)
+            page = world.box.get(MailboxAccess(old.mailbox_id, old.mailbox_token), last, 10**7)
+            batches = [open_item(item.data, old) for item in page.items]
+            assert [raw] == [op for batch in batches for op in batch.ops][-1:]
+            assert all(not batch.runs and not batch.receipts for batch in batches)
+
+    run_virtual(play())
+
+
+# ------------------------------------------------------------------ hostile members and relays
+
+
+def test_items_that_do_not_open_never_block_those_that_do() -> None:
+    async def play() -> None:
+        async with MailboxWorld.of("ann", "ben") as world:
+            await world.stop("ben")
+            access = access_of(world, "ann")
+            for size in (0, 10, 500, 70_000):
+                world.box.put(access, b"\x07" * size)
+            doc = await new_text(world.ann, world.space_id, content="after the junk")
+            await asyncio.sleep(10)
+            await world.stop("ann")
+            await world.start("ben")
+            await world.until_text("ben", doc, "after the junk")
+            assert world.ben.metrics()["mailbox_items_skipped_total"] >= 4
+
+    run_virtual(play())
+
+
+def test_a_member_who_floods_the_mailbox_costs_the_others_no_memory_and_no_disk() -> None:
+    async def play() -> None:
+        async with MailboxWorld.of("ann", "ben") as world:
+            doc = await new_text(world.ann, world.space_id, content="fine")
+            await world.until_text("ben", doc, "fine")
+            await world.stop("ben")
+            keys, access = world.host("ann").space.recent_keys()[0], access_of(world, "ann")
+            rows = len(world.machines["ben"].store._envelopes)  # type: ignore[attr-defined]
+            for number in range(300):
+                batch = MailboxBatch(ops=(b"junk %d" % number,), receipts=(b"junk" * 200,))
+                world.box.put(access, seal_item(batch, keys))
+            await world.write("ann", doc, "fine, still")
+            await asyncio.sleep(100)
+            await world.start("ben")
+            await world.until_text("ben", doc, "fine, still")
+            host = world.host("ben")
+            assert host.space.held_envelopes == 0
+            grown = len(world.machines["ben"].store._envelopes) - rows  # type: ignore[attr-defined]
+            assert grown <= 3
+
+    run_virtual(play())
+
+
+def test_a_relay_that_withholds_makes_people_see_incomplete_not_silence() -> None:
+    async def play() -> None:
+        async with MailboxWorld.of("ann", "ben") as world:
+            doc = await new_text(world.ann, world.space_id, content="all")
+            await world.until_text("ben", doc, "all")
+            await world.stop("ben")
+            keys, access = world.host("ann").space.recent_keys()[0], access_of(world, "ann")
+            for _ in range(3):
+                await world.append("ann", doc, "!")
+                await asyncio.sleep(4)
+            await world.stop("ann")
+            box = world.box.mailboxes[access.mailbox_id]
+            kept = []
+            for item in box.items:  # the runs are withheld, what Ann says she holds is not
+                batch = open_item(item.data, keys)
+                data = (
+                    seal_item(MailboxBatch(batch.ops, (), batch.receipts), keys) if batch.runs else item.data
+                )
+                kept.append(type(item)(item.position, data))
+            box.items[:] = kept
+            await world.start("ben")
+            await asyncio.sleep(10)
+            incomplete = (await world.ben.delivery(doc)).incomplete
+            assert incomplete is not None
+            assert (incomplete.missing, incomplete.source) == (3, "ann's laptop")
+            assert world.ben.space(world.space_id).delivery.incomplete_missing == 3
+
+    run_virtual(play())
+
+
+def test_what_was_put_for_somebody_who_never_got_to_see_it_is_put_again() -> None:
+    async def play() -> None:
+        async with MailboxWorld.of("ann", "ben") as world:
+            doc = await new_text(world.ann, world.space_id, content="x")
+            await world.until_text("ben", doc, "x")
+            await asyncio.sleep(30)
+            access = access_of(world, "ann")
+            real_get = world.box.get
+
+            def blind_get(asked: MailboxAccess, after: int, bytes_max: int):  # type: ignore[no-untyped-def]
+                page = real_get(asked, after, bytes_max)
+                return type(page)((), page.last, page.incarnation)
+
+            world.box.get = blind_get  # type: ignore[method-assign]
+            await world.write("ann", doc, "xy")
+            await asyncio.sleep(10)
+            world.box.get = real_get  # type: ignore[method-assign]
+            await world.ben.mark_seen(doc)
+            await asyncio.sleep(10)
+            assert await world.text("ben", doc) == "x", "the relay showed it nothing, and Ben read past it"
+            assert world.box.news(access.mailbox_id)[0] > 0
+            await world.until_text("ben", doc, "xy", timeout_s=3600)
+
+    run_virtual(play())
+
+
+def test_a_foreign_space_id_never_appears_in_a_mailbox() -> None:
+    async def play() -> None:
+        async with MailboxWorld.of("ann", "ben") as world:
+            await world.stop("ben")
+            await new_text(world.ann, world.space_id, title="Title nobody may read", content="words")
+            await asyncio.sleep(10)
+            stored = b"".join(item.data for box in world.box.mailboxes.values() for item in box.items)
+            needles = [b"Title nobody", b"words", b"Home", bytes(world.space_id), b"ann"]
+            assert stored
+            assert not [needle for needle in needles if needle in stored]
+            assert SpaceId(world.space_id).text.encode() not in stored
 
     run_virtual(play())

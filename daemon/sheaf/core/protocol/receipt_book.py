@@ -100,10 +100,6 @@ class ReceiptBook:
         self._keep(word, receipt)
         return True
 
-    def forget(self, device_id: DeviceId) -> None:
-        """The device is no member's any more."""
-        self._words.pop(device_id, None)
-
     # ------------------------------------------------------------------ inside
 
     def _begin_anew(self, word: DeviceWord, full: Receipt) -> None:
