@@ -35,7 +35,7 @@ SEND_BUFFER_BYTES_MAX: Final = 64 * KIB
 PING_INTERVAL_S: Final = 5.0
 PEER_DEAD_S: Final = 14.0
 """FAULTS N3: silence is noticed within 15 s."""
-PEER_PROBE_S: Final = 3.0
+PEER_PROBE_S: Final = 2.0
 """How long a peer in doubt may stay silent: our addresses changed, or it calls anew (FAULTS N4)."""
 
 SIGNAL_BYTES_MAX: Final = 16 * KIB
