@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import hmac
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from nats.aio.msg import Msg
@@ -73,6 +73,7 @@ class NatsMailboxStore:
         self._locks = [asyncio.Lock() for _ in range(_LOCKS)]
         self._watched: set[bytes] = set()
         self._held_bytes = 0
+        self._coming_bytes = 0
         self._held_until_s = 0.0
         self._tasks = TaskSet("nats store")
         self._shards = NatsShards(
@@ -97,7 +98,7 @@ class NatsMailboxStore:
                     return StoredItem(known, incarnation)
                 await self._check_room(index, item)
                 label = Label(token_hash, incarnation, digest)
-                with contextlib.suppress(Moved):
+                with contextlib.suppress(Moved), self._coming(item):
                     position = await self._shards.append(mailbox_id, label, item, after=index.head)
                     self._held_bytes += charged_bytes(item)
                     index.add(Entry(position, digest, len(item), self._now_s()))
@@ -238,8 +239,18 @@ class NatsMailboxStore:
             raise RelayRefused(RefusalCode.FULL)
         if self._now_s() >= self._held_until_s:
             await self.totals()
-        if self._held_bytes + size > self._limits.total_bytes_max:
+        if self._held_bytes + self._coming_bytes + size > self._limits.total_bytes_max:
             raise RelayRefused(RefusalCode.FULL)
+
+    @contextlib.contextmanager
+    def _coming(self, item: bytes) -> Iterator[None]:
+        """Count an item that is on its way to NATS: many come at the same time."""
+        size = charged_bytes(item)
+        self._coming_bytes += size
+        try:
+            yield
+        finally:
+            self._coming_bytes -= size
 
     # ------------------------------------------------------------------ news
 
