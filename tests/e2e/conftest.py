@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.acquaintance import Acquaintance, make_acquaintance
+from tests.support.relay import RelayProcess
 from tests.support.world import Town, town
 
 
@@ -14,6 +15,16 @@ def here(tmp_path: Path) -> Iterator[Town]:
     """Daemons on this machine; all ended with the test."""
     with town(tmp_path) as made:
         yield made
+
+
+@pytest.fixture
+def relay(tmp_path: Path) -> Iterator[RelayProcess]:
+    """A relay on this machine; ended with the test."""
+    process = RelayProcess(tmp_path / "relay").start()
+    try:
+        yield process
+    finally:
+        process.kill()
 
 
 @pytest.hookimpl(wrapper=True)

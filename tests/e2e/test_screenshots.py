@@ -1,7 +1,8 @@
-"""The pictures of the editor in docs/images: light, dark and narrow.
+"""The pictures of the editor in docs/images: light, dark and narrow; who has a page; a spoken code.
 
-Two people, two daemons, one page. With SHEAF_UPDATE_IMAGES=1 the pictures go where the documentation shows
-them; otherwise into a folder of the test, to see that they can be taken and show something.
+Two people, two daemons, one page, and a relay for the last two. With SHEAF_UPDATE_IMAGES=1 the pictures go
+where the documentation shows them; otherwise into a folder of the test, to see that they can be taken and
+show something.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import struct
 from pathlib import Path
 
 import pytest
+from playwright.async_api import expect
 
 from tests.support.daemon import Daemon
 from tests.support.editor import Editor, browsers
+from tests.support.relay import RelayProcess
 from tests.support.repository import ROOT
 from tests.support.world import Town, join, make_document, make_space, until_live
 
@@ -55,11 +58,18 @@ OTHER_PAGES = (
 )
 DESK = {"width": 1280, "height": 860}
 PHONE = {"width": 360, "height": 740}
+SEEN_S_MAX = 30.0
 
 
-async def test_the_pictures_in_the_documentation(here: Town, tmp_path: Path) -> None:
-    folder = ROOT / "docs" / "images" if os.environ.get("SHEAF_UPDATE_IMAGES") else tmp_path / "images"
-    folder.mkdir(parents=True, exist_ok=True)
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the pictures go."""
+    path = ROOT / "docs" / "images" if os.environ.get("SHEAF_UPDATE_IMAGES") else tmp_path / "images"
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+async def test_the_pictures_in_the_documentation(here: Town, folder: Path) -> None:
     ada, ben = here.start("Ada", "Ben")
     document_id = prepare(ada, ben)
     async with browsers(device_scale_factor=2, reduced_motion="reduce") as open_browser:
@@ -75,11 +85,41 @@ async def test_the_pictures_in_the_documentation(here: Town, tmp_path: Path) -> 
             await ours.open(document_id)
             await ours.until_shown("as slowly as possible")
             await show_a_second_person(theirs, ours)
-            picture = folder / f"{name}.png"
-            await ours.page.screenshot(path=picture, animations="disabled", caret="hide")
-            check_picture(picture, size)
-            assert ours.problems == []
+            await take(ours, folder / f"{name}.png", size)
             await ours.page.close()
+
+
+async def test_the_pictures_of_a_relay_and_a_spoken_code(
+    here: Town, relay: RelayProcess, folder: Path
+) -> None:
+    url = relay.url.replace("127.0.0.1", "localhost")
+    ada, ben = here.start("Ada", "Ben", arguments=[f"--relay={url}"])
+    document_id = prepare(ada, ben)
+    async with browsers(device_scale_factor=2, reduced_motion="reduce", viewport=DESK) as open_browser:
+        ours, theirs = await open_browser(ada), await open_browser(ben)
+        for editor in (theirs, ours):
+            await editor.open(document_id)
+        line = ours.page.get_by_test_id("save-state")
+        await expect(line).to_have_attribute("data-delivery", "seen", timeout=SEEN_S_MAX * 1000)
+        await show_a_second_person(theirs, ours)
+        await line.click()
+        await expect(ours.page.get_by_test_id("delivery-person")).to_contain_text("Seen")
+        await take(ours, folder / "delivery.png", DESK)
+        await ours.page.keyboard.press("Escape")
+
+        await ours.page.get_by_test_id("share-button").click()
+        await ours.page.get_by_text("Read it out loud").click()
+        await ours.page.get_by_test_id("share-create").click()
+        await ours.page.get_by_test_id("spoken-code").wait_for()
+        await take(ours, folder / "code.png", DESK)
+        assert theirs.problems == []
+
+
+async def take(editor: Editor, picture: Path, size: dict[str, int]) -> None:
+    """Take a picture of the window."""
+    await editor.page.screenshot(path=picture, animations="disabled", caret="hide")
+    check_picture(picture, size)
+    assert editor.problems == []
 
 
 def prepare(ada: Daemon, ben: Daemon) -> str:

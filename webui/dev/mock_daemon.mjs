@@ -82,7 +82,7 @@ function peers() {
       state: "live",
       path: "relay",
       description: "wss://relay.example.org (tcp, tls inside)",
-      path_reason: "UDP does not get through between these networks.",
+      path_reason: "relay: UDP does not get through between these networks",
       rtt_ms: 48,
       spaces: at(12),
       last_seen_at: now(),

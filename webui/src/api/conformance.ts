@@ -5,6 +5,7 @@
 import type * as delivery from "../model/delivery";
 import type * as model from "../model/library";
 import type { DocumentPatch } from "../model/ports";
+import type { RelayStatus } from "../model/relays";
 import type { components } from "./schema";
 
 type Schema<Name extends keyof components["schemas"]> = components["schemas"][Name];
@@ -22,5 +23,6 @@ export type Conformance = [
   Conforms<model.Peer, Schema<"Peer">>,
   Conforms<delivery.Delivery, Schema<"Delivery">>,
   Conforms<delivery.SpaceDelivery, Schema<"DeliveryOfSpace">>,
+  Conforms<RelayStatus, Schema<"Relay">>,
   Conforms<DocumentPatch, Schema<"DocumentPatch">>,
 ];

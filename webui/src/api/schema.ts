@@ -352,10 +352,10 @@ export interface paths {
         options?: never;
         head?: never;
         /**
-         * Rename Space
-         * @description Give a space another name, for everybody in it.
+         * Change Space
+         * @description Give a space another name, or other relays, for everybody in it.
          */
-        patch: operations["rename_space_api_v1_spaces__space_id__patch"];
+        patch: operations["change_space_api_v1_spaces__space_id__patch"];
         trace?: never;
     };
     "/api/v1/spaces/{space_id}/documents": {
@@ -963,6 +963,8 @@ export interface components {
             last_seen_at: string | null;
             /** Path */
             path: string | null;
+            /** Path Reason */
+            path_reason: string | null;
             /** Rtt Ms */
             rtt_ms: number | null;
             /** Spaces */
@@ -1026,6 +1028,21 @@ export interface components {
             user_name?: string | null;
         };
         /**
+         * Relay
+         * @description A relay this daemon uses; `problem` says in a sentence why it is not connected.
+         */
+        Relay: {
+            /** Problem */
+            problem: string | null;
+            /** Rtt Ms */
+            rtt_ms: number | null;
+            /** Since Ms */
+            since_ms: number | null;
+            state: components["schemas"]["RelayState"];
+            /** Url */
+            url: string;
+        };
+        /**
          * RelayState
          * @description How a relay is reached right now.
          * @enum {string}
@@ -1057,6 +1074,8 @@ export interface components {
             member_count: number;
             /** Name */
             name: string;
+            /** Relay Urls */
+            relay_urls: string[];
             role: components["schemas"]["Role"];
             /** Space Id */
             space_id: string;
@@ -1070,6 +1089,16 @@ export interface components {
         SpaceIn: {
             /** Name */
             name: string;
+        };
+        /**
+         * SpacePatch
+         * @description Changes to a space; a field left out stays. An empty list of relays means none.
+         */
+        SpacePatch: {
+            /** Name */
+            name?: string | null;
+            /** Relay Urls */
+            relay_urls?: string[] | null;
         };
         /**
          * Spaces
@@ -1095,6 +1124,8 @@ export interface components {
             peers: components["schemas"]["Peer"][];
             /** Port */
             port: number;
+            /** Relays */
+            relays: components["schemas"]["Relay"][];
             /** Share Seen */
             share_seen: boolean;
             /** Spaces */
@@ -1809,7 +1840,7 @@ export interface operations {
             };
         };
     };
-    rename_space_api_v1_spaces__space_id__patch: {
+    change_space_api_v1_spaces__space_id__patch: {
         parameters: {
             query?: never;
             header?: never;
@@ -1820,7 +1851,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["SpaceIn"];
+                "application/json": components["schemas"]["SpacePatch"];
             };
         };
         responses: {

@@ -13,8 +13,8 @@ import {
   type PersonDelivery,
   personWords,
   type RelayDelivery,
+  relayLine,
   relayName,
-  relayStateWords,
   warnings,
 } from "../model/delivery";
 import type { DocumentId, SpaceId, UserId } from "../model/identifiers";
@@ -71,7 +71,7 @@ export function DeliveryPanel({ state, knowledge, spaceId, documentId }: Deliver
       {answer ? (
         <>
           <People people={answer.people} self={self} now={now} spaceId={spaceId} />
-          <Relays relays={answer.relays} spaceId={spaceId} hasPeople={answer.people.length > 0} />
+          <Relays relays={answer.relays} people={answer.people} spaceId={spaceId} />
         </>
       ) : (
         <NotKnown isAsking={knowledge.kind === "asking"} state={state} documentId={documentId} />
@@ -182,15 +182,15 @@ function Device({ device, now }: { device: DeviceDelivery; now: number }) {
 
 interface RelaysProps {
   relays: readonly RelayDelivery[];
+  people: readonly PersonDelivery[];
   spaceId: SpaceId;
-  hasPeople: boolean;
 }
 
-function Relays({ relays, spaceId, hasPeople }: RelaysProps) {
+function Relays({ relays, people, spaceId }: RelaysProps) {
   const { overlays } = useApp();
   const space = useSpace(spaceId);
   if (relays.length === 0) {
-    if (!hasPeople) return null;
+    if (people.length === 0) return null;
     return (
       <div className="delivery-relays">
         <p className="hint">No relay keeps it for those who are away. They get it when your laptops meet.</p>
@@ -211,10 +211,7 @@ function Relays({ relays, spaceId, hasPeople }: RelaysProps) {
           </span>
           <span className="peer-words">
             <strong>{relayName(relay.url)}</strong>
-            <span className="muted">
-              {`The relay ${relayStateWords[relay.state]}.`}
-              {relay.detail && relay.state !== "full" && relay.state !== "lost" ? ` ${relay.detail}` : ""}
-            </span>
+            <span className="muted">{relayLine(relay, people)}</span>
           </span>
         </li>
       ))}

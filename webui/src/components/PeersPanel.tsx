@@ -4,7 +4,7 @@ import { useApp } from "../hooks/app";
 import { useStore } from "../hooks/store";
 import { relayName } from "../model/delivery";
 import type { Peer, Status } from "../model/library";
-import { connectionWords } from "../model/paths";
+import { connectionWords, reasonWords } from "../model/paths";
 import { relayWords } from "../model/relays";
 import { bytes } from "../model/time";
 import { Avatar } from "./Avatar";
@@ -71,7 +71,7 @@ export function PeersPanel() {
                 <span className="muted" title={peer.description ?? undefined}>
                   {connectionWords(peer, now)}
                 </span>
-                {peer.path_reason ? <span className="muted">{peer.path_reason}</span> : null}
+                {reasonWords(peer) ? <span className="muted">{reasonWords(peer)}</span> : null}
                 {progressWords(peer) ? <span className="muted">{progressWords(peer)}</span> : null}
               </span>
               <span className={`dot dot-${peer.state}`} aria-hidden="true" />
@@ -85,7 +85,7 @@ export function PeersPanel() {
 }
 
 function NetworkFacts({ status }: { status: Status }) {
-  const relays = status.relays ?? [];
+  const { relays } = status;
   return (
     <>
       <dl className="lan-facts">

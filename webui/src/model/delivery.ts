@@ -177,7 +177,17 @@ export const personWords: Readonly<Record<DeliveryState, string>> = {
   seen: "has seen it",
 };
 
-export const relayStateWords: Readonly<Record<RelayDelivery["state"], string>> = {
+/** What a relay has of the page. That it keeps something is said only where somebody still needs it from there. */
+export function relayLine(relay: RelayDelivery, people: readonly PersonDelivery[]): string {
+  const detail = relay.detail === null ? "" : ` ${relay.detail}`;
+  if (relay.state === "full" || relay.state === "lost") return `The relay ${relayStateWords[relay.state]}.`;
+  const devices = people.flatMap((person) => person.devices);
+  const isNeeded = devices.some((device) => rank[device.state] < rank.delivered);
+  if (relay.state === "stored" && !isNeeded) return relay.detail ?? "Nobody needs it from the relay.";
+  return `The relay ${relayStateWords[relay.state]}.${detail}`;
+}
+
+const relayStateWords: Readonly<Record<RelayDelivery["state"], string>> = {
   stored: "keeps it, sealed",
   waiting: "is being given it",
   unreachable: "cannot be reached",

@@ -28,6 +28,13 @@ export function pathWords(peer: Pick<Peer, "path" | "description">): string {
   }
 }
 
+/** Why by this way, where it says more than the way itself does: what follows the daemon's "relay: …". */
+export function reasonWords(peer: Pick<Peer, "path" | "description" | "path_reason">): string | null {
+  if (!peer.path_reason || (peer.path === "webrtc" && isNearby(peer.description))) return null;
+  const reason = peer.path_reason.replace(/^[^:]{1,24}: /, "");
+  return reason.charAt(0).toUpperCase() + reason.slice(1);
+}
+
 export function connectionWords(peer: Peer, now: number): string {
   switch (peer.state) {
     case "connecting":

@@ -6,6 +6,7 @@ import {
   deviceWords,
   notDelivered,
   type PersonDelivery,
+  relayLine,
   relayName,
   spaceWarning,
   warnings,
@@ -133,6 +134,14 @@ describe("the small words", () => {
     const device = { ...person("Ann", "on_relay").devices[0], missing: 4 } as PersonDelivery["devices"][0];
     expect(deviceWords(device, "2 minutes ago")).toBe("Left on the relay 2 minutes ago · lacks 4 changes");
     expect(deviceWords({ ...device, state: "seen", missing: 0 }, null)).toBe("Seen");
+  });
+  it("of a relay say that it keeps something only where somebody needs it from there", () => {
+    const stored = { url: "wss://relay.example", state: "stored" as const, detail: null };
+    expect(relayLine(stored, [person("Ann", "on_relay")])).toBe("The relay keeps it, sealed.");
+    expect(relayLine(stored, [person("Ann", "seen")])).toBe("Nobody needs it from the relay.");
+    const away = { ...stored, state: "unreachable" as const, detail: "No route." };
+    expect(relayLine(away, [])).toBe("The relay cannot be reached. No route.");
+    expect(relayLine({ ...stored, state: "full", detail: "64 MiB." }, [])).toBe("The relay is full.");
   });
   it("call a relay by its host", () => {
     expect(relayName("wss://relay.example.org/team")).toBe("relay.example.org");

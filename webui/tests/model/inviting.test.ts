@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { isNearby, pathWords } from "../../src/model/paths";
+import { isNearby, pathWords, reasonWords } from "../../src/model/paths";
 import { readRelayUrl, relay_urls_max, relayTrouble, sayRelay } from "../../src/model/relays";
 import { codeStateNow, codeWords, countdown, spokenTime } from "../../src/model/spoken";
 import { findCode, findTicket, readInvitation } from "../../src/model/ticket";
@@ -138,6 +138,15 @@ describe("a path", () => {
     [null, null, ""],
   ] as const)("%s by %j is “%s”", (path, description, words) => {
     expect(pathWords({ path, description })).toBe(words);
+  });
+  it("is explained where the way itself does not say it", () => {
+    const near = { path: "webrtc", description: "10.0.0.1:1 ⇄ 10.0.0.2:2 (udp, host)" } as const;
+    expect(reasonWords({ ...near, path_reason: "direct: both are on one network" })).toBeNull();
+    const far = { path: "relay", description: null } as const;
+    expect(reasonWords({ ...far, path_reason: "relay: UDP does not get through" })).toBe(
+      "UDP does not get through",
+    );
+    expect(reasonWords({ ...far, path_reason: null })).toBeNull();
   });
   it("is near only when both ends are", () => {
     expect(isNearby("127.0.0.1:1 ⇄ 127.0.0.1:2 (udp, host)")).toBe(true);
