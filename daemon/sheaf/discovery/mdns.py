@@ -192,7 +192,8 @@ class MdnsDiscovery:
             _log.warning("mdns announcement failed error=%r", error)
             return False
         self._announced = info
-        self._broadcasts = asyncio.ensure_future(sending)
+        assert isinstance(sending, asyncio.Future), "zeroconf has the sending under way already"
+        self._broadcasts = sending
         self._tasks.spawn(_finish(self._broadcasts), "announcing")
         if is_news:
             _log.debug("announced instance=%s text=%08x", self._instance, crc32(info.text))
