@@ -213,6 +213,7 @@ async def _network(
         discovery=discovery,
         relays=relays,
         stun=stun.report,
+        on_udp=stun.on_alive,
         has_address=has_address,
         own_relays=tuple(url.text for url in own_relays),
         static_addresses=tuple(parse_address(address) for address in settings.peers),

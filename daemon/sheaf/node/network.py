@@ -17,6 +17,10 @@ from sheaf.ports import (
 from sheaf.ports.relay import RelayPool
 
 
+def _never(_: Callable[[], None]) -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Network:
     """The adapters that reach other machines; all optional parts say so themselves."""
@@ -37,6 +41,8 @@ class Network:
     """Public addresses of the relays this daemon was started with."""
     interfaces: Callable[[], Sequence[InterfaceStatus]] = tuple
     """What there is and what is used of it; for people."""
+    on_udp: Callable[[Callable[[], None]], None] = _never
+    """Registers whom to tell when UDP gets out of this network and did not before."""
     stun: Callable[[], StunReport] = StunReport
     """What STUN found out; for people."""
 

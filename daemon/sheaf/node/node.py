@@ -165,6 +165,7 @@ class Node(DocumentDesk):
         self._tasks.spawn(self._delivery.mailboxes.run(), "mailboxes")
         await self._invitations.start()
         await self._peers.start()
+        self._network.on_udp(self._peers.paths_may_be_better)
         self._tasks.spawn(self._relays.offer_own(), "offer relays")
         self._tasks.spawn(self._network.warm_up(), "warm up")
         self._tasks.spawn(self._sweep(), "sweep")

@@ -138,6 +138,7 @@ class PeerManager:
     async def close(self) -> None:
         """Say goodbye to everybody."""
         self._is_closing = True
+        self._signaling.subscribe([], dict.fromkeys(self._relays.names({}), ()))
         self._timer.cancel()
         self.links.close()
 
@@ -217,6 +218,11 @@ class PeerManager:
             self._dial_all(self._dialer.network_changed(self._clock.now()))
             self.links.end_from_lost_addresses(self._has_address)
             self.links.probe()
+
+    def paths_may_be_better(self) -> None:
+        """UDP gets out of this network, which it did not before."""
+        if not self._is_closing:
+            self._dial_all(self._dialer.seek_better(self._clock.now()))
 
     def invitation_addresses(self, keys: InviteKeys) -> Iterable[str]:
         """Where an invitation is announced right now, and the addresses given by hand."""
@@ -317,6 +323,8 @@ class PeerManager:
         Who calls although there is a connection has none on its side (it was killed, or moved), or
         seeks a better path: ours is then found dead soon, and its next call is answered.
         """
+        if self._is_closing:
+            return
         device_id = sender.device
         self.links.probe(device_id)
         if route.address is not None and is_relay_address(route.address):
@@ -349,6 +357,8 @@ class PeerManager:
 
     async def offered(self, opened: OpenedSignal, route: SignalRoute) -> None:
         """Somebody calls: answer."""
+        if self._is_closing:
+            return
         try:
             connection = await self._connector.answer(opened, route)
         except (TransportFailure, ProtocolViolation) as error:

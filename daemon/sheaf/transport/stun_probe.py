@@ -31,6 +31,8 @@ RESEND_S: Final = (0.25, 0.5)
 EVERY_S: Final = 120.0
 EVERY_DEAD_S: Final = 30.0
 """While no server answers."""
+STALE_S: Final = 5.0
+"""That nobody answers is believed for so long; then a connection that wants STUN has them asked again."""
 PATIENCE_S: Final = 0.5
 """How long a connection waits for the first answer of a probe that is under way."""
 
@@ -74,7 +76,9 @@ class StunProbe:
         self._servers = servers
         self._addresses = addresses
         self._lookup = lookup
+        self._listeners: list[Callable[[], None]] = []
         self._now = now
+        self._probed_at = float("-inf")
         self._found: list[_Server] = []
         self._asked: tuple[str, ...] = ()
         self._hurry = asyncio.Event()
@@ -86,6 +90,10 @@ class StunProbe:
         self._found, self._asked = [], ()
         self._hurry.set()
 
+    def on_alive(self, listener: Callable[[], None]) -> None:
+        """Call `listener` whenever somebody answers and nobody did before; it only enqueues."""
+        self._listeners.append(listener)
+
     def servers_changed(self) -> None:
         """Relays came or went: ask again if that makes a difference."""
         if tuple(self._servers())[:SERVERS_MAX] != self._asked:
@@ -93,6 +101,9 @@ class StunProbe:
 
     async def routes(self) -> Sequence[StunRoute]:
         """What works now; while that is being found out, the first answer is awaited for half a second."""
+        is_stale = self._now() - self._probed_at > STALE_S
+        if self._asked and is_stale and not self._is_probing and not self._routes():
+            self._hurry.set()
         try:
             async with asyncio.timeout(PATIENCE_S):
                 while (self._is_probing or self._hurry.is_set()) and not self._routes():
@@ -110,7 +121,12 @@ class StunProbe:
         """Probe at once, then now and again, until cancelled."""
         while True:
             self._hurry.clear()
+            was_alive = bool(self._routes())
             await self._probe_unless_hurried()
+            self._probed_at = self._now()
+            if self._routes() and not was_alive:
+                for listener in self._listeners:
+                    listener()
             pause_s = EVERY_S if self._routes() or not self._asked else EVERY_DEAD_S
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):

@@ -35,17 +35,21 @@ class Line:
     """The address that is being called; '' along the route a poke came by."""
     is_poking: bool = False
     """The call under way is only a poke: we wait to be dialled."""
-    called_at: Seconds = float("-inf")
+    is_again: bool = False
+    """It is the second to one that seems to have got lost."""
+    called_at: Seconds = -NEVER
     calling_until: Seconds = 0.0
     due: Seconds = 0.0
     failures: int = 0
     turn: int = 0
     """How many calls were made since the addresses changed; they are called in turn."""
 
-    def begin(self, address: str, now: Seconds, patience_s: float, *, is_poking: bool) -> None:
+    def begin(
+        self, address: str, now: Seconds, patience_s: float, *, is_poking: bool, is_again: bool = False
+    ) -> None:
         """A call is under way; without a report it counts as failed after `patience_s`."""
         self.calling, self.called_at, self.calling_until = address, now, now + patience_s
-        self.is_poking = is_poking
+        self.is_poking, self.is_again = is_poking, is_again
 
     def end(self) -> None:
         """No call is under way any more."""

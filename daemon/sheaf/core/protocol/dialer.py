@@ -46,6 +46,8 @@ EXPECTED_S: Final = 15.0
 """A connection that ends so soon after our addresses changed, or after the other side called although it was
 there, is followed by a call at once."""
 REDIAL_MIN_S: Final = 0.25
+REDIAL_AGAIN_S: Final = 1.0
+"""Who pokes over a relay while it is being called there, and not just since, was restarted: once more."""
 RELAY_HEAD_START_S: Final = 1.0
 """What a call to an address is given before a relay is asked too."""
 POKE_PATIENCE_S: Final = 3.0
@@ -155,7 +157,7 @@ class Dialer:
         """A session with this device is up, whoever began; the only one, or better than the one before."""
         entry = self._entry(device)
         if entry is not None:
-            entry.rank, entry.ranked_at = rank, now
+            entry.rank, entry.ranked_at, entry.missed_at = rank, now, -NEVER
             for line in entry.lines:
                 line.end()
             entry.direct.failures = entry.relay.failures = 0
@@ -204,6 +206,12 @@ class Dialer:
             entry.direct.failures = entry.relay.failures = 0
             entry.direct.due = max(now, entry.direct.called_at + REDIAL_MIN_S)
             entry.relay.due = max(now, entry.relay.called_at + REDIAL_MIN_S)
+            self._seek_better(entry, now)
+        return self.wake(now)
+
+    def seek_better(self, now: Seconds) -> list[DialEffect]:
+        """UDP may get through now, where it did not."""
+        for entry in self._devices.values():
             self._seek_better(entry, now)
         return self.wake(now)
 
@@ -267,15 +275,17 @@ class Dialer:
             address: where the answer goes; None: to the best known address, or along the poke's route.
         """
         entry = self._devices.get(device)
-        if entry is not None:
-            entry.missed_at = now
-        if entry is None or not self.should_answer(device, address):
+        if entry is None or not entry.is_wanted:
             return None
+        entry.missed_at = now
         line = self._line(entry, address)
-        if now < line.called_at + REDIAL_MIN_S and not line.is_poking:
+        is_again = line is entry.relay and line.is_busy and not line.is_again
+        pause_s = REDIAL_AGAIN_S if is_again else REDIAL_MIN_S
+        is_too_soon = now < line.called_at + pause_s and not line.is_poking
+        if entry.is_at_best or is_too_soon or (line.is_busy and not is_again):
             return None
         where = address or self.address_of(device) or ""
-        line.begin(where, now, CALL_PATIENCE_S, is_poking=False)
+        line.begin(where, now, CALL_PATIENCE_S, is_poking=False, is_again=is_again)
         return Dial(device, where, entry.rank)
 
     def address_of(self, device: DeviceId) -> str | None:
