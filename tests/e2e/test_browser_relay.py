@@ -244,3 +244,39 @@ async def test_nothing_is_claimed_about_others_while_the_daemon_is_away_and_the_
         await asyncio.to_thread(ada.start)
         await until_delivery(editor, "delivered")
         assert editor.problems == []
+
+
+async def test_a_relay_that_lost_what_it_kept_is_told_at_the_space_and_behind_the_line(
+    here: Town, relay: RelayProcess
+) -> None:
+    ada, ben = strangers(here, "Ada", "Ben", relay=relay)
+    space_id = make_space(ada, "Island trip")
+    document_id = make_document(ada, space_id, "The week", kind="page")
+    join(ada, ben, space_id)
+    await asyncio.to_thread(ben.stop)
+    async with browsers() as open_browser:
+        ours = await open_browser(ada)
+        await ours.open(document_id)
+        await ours.focus_end()
+        await ours.type("The ferry is at nine.")
+        await ours.until_saved()
+        await until_delivery(ours, "on_relay")
+        mark = ours.page.get_by_test_id("space-warning")
+        await expect(mark).to_have_count(0)
+
+        await asyncio.to_thread(relay.kill)
+        for file in relay.directory.glob("relay.sqlite3*"):
+            file.unlink()
+        await asyncio.to_thread(relay.start)
+        await expect(mark).to_be_visible(timeout=DELIVERED_S_MAX * 1000)
+        line = ours.page.get_by_test_id("save-state")
+        await expect(line).to_have_attribute("data-warning", "true")
+        await line.click()
+        warning = ours.page.get_by_test_id("delivery-warning")
+        await expect(warning).to_contain_text("lost what it kept")
+
+        # what the relay lost is given to it again, and Ben has it in the end
+        await until_delivery(ours, "on_relay")
+        await asyncio.to_thread(ben.start)
+        await until_delivery(ours, "delivered", "Delivered to Ben")
+        assert ours.problems == []
