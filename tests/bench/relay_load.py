@@ -47,12 +47,20 @@ class Order:
     count: int
     seconds: float = 3.0
     payload_bytes: int = 600
+    other_port: int | None = None
+    """Of a second node, where every other connection goes."""
     sources: tuple[str, ...] = ()
 
     @property
     def address(self) -> tuple[str, int]:
         """Where the server listens."""
         return self.host, self.port
+
+    def address_of(self, number: int) -> tuple[str, int]:
+        """Where the n-th connection goes."""
+        if self.other_port is None or number % 2 == 0:
+            return self.host, self.port
+        return self.host, self.other_port
 
     def source(self, number: int) -> str | None:
         """Where the n-th connection comes from."""
@@ -246,7 +254,7 @@ async def _exchange(
 
     wires = []
     for number in range(len(messages)):
-        wires.append(await open_raw(order.address, receive, tag=number, path=path))
+        wires.append(await open_raw(order.address_of(number), receive, tag=number, path=path))
         if greetings:
             wires[-1].send(greetings[number])
     await asyncio.sleep(SETTLE_S)

@@ -8,11 +8,14 @@ import json
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tests.bench.bench import Bench
 from tests.bench.processes import cpu_s
+from tests.bench.report import Spread
+from tests.support.relay import RelayProcess
 from tests.support.repository import ROOT
 
 LINE_S_MAX: Final = 120.0
@@ -24,6 +27,13 @@ class Server:
 
     pid: int
     port: int
+    helpers: tuple[int, ...] = ()
+    """Processes that work for it, and are measured with it."""
+
+    @property
+    def cpu_s(self) -> float:
+        """Processor time so far, helpers included."""
+        return sum(cpu_s(pid) for pid in (self.pid, *self.helpers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +109,9 @@ async def loaded(server: Server, kind: str, **order: object) -> Measured:
         begin = end = 0.0
         while "seconds" not in (said := await load.line()):
             if said["event"] == "begin":
-                begin = cpu_s(server.pid)
+                begin = server.cpu_s
             else:
-                end = cpu_s(server.pid)
+                end = server.cpu_s
         return Measured(said, end - begin)
 
 
@@ -115,3 +125,48 @@ def rss_bytes(pid: int) -> int:
     """What a process holds in memory, without the page cache."""
     with open(f"/proc/{pid}/statm") as statm:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@contextlib.asynccontextmanager
+async def relay_process(
+    bench: Bench, name: str, *arguments: str, store: str | None = None
+) -> AsyncIterator[Server]:
+    """`sheaf relay` as operators run it, with a store of its own."""
+    arguments = ("--stun-port", "0", *arguments)
+    relay = RelayProcess(bench.scratch / f"relay-{name}", arguments=arguments, store=store)
+    await asyncio.to_thread(relay.start)
+    assert relay.process is not None
+    try:
+        yield Server(relay.process.pid, relay.port)
+    finally:
+        relay.kill()
+
+
+# ------------------------------------------------------------------ figures
+
+
+def load_s(bench: Bench) -> float:
+    """How long one load lasts."""
+    return 1.0 if bench.is_quick else 2.0
+
+
+async def alternating(
+    bench: Bench, *loads: Callable[[], Awaitable[Measured]], rounds: int = 3
+) -> list[list[Measured]]:
+    """Each load in turn, some rounds; the results by load."""
+    found: list[list[Measured]] = [[] for _ in loads]
+    for _ in range(1 if bench.is_quick else rounds):
+        for results, load in zip(found, loads, strict=True):
+            results.append(await load())
+    return found
+
+
+def per_core(results: Sequence[Measured]) -> str:
+    """Work by processor time, over the rounds."""
+    return Spread.of([each.per_core_s for each in results]).text(0)
+
+
+def share_of(mine: Sequence[Measured], beside: Sequence[Measured]) -> str:
+    """Of the work that the peer did with a second of a core."""
+    ratios = [a.per_core_s / b.per_core_s for a, b in zip(mine, beside, strict=True)]
+    return f"{Spread.of(ratios).median:.0%}"

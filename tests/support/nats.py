@@ -41,6 +41,12 @@ class NatsServer:
         """Where it listens (or listened, while it is down)."""
         return f"nats://127.0.0.1:{self._port}"
 
+    @property
+    def pid(self) -> int:
+        """Its process. It must run."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> NatsServer:
         """Start it, on the port it had before, and wait until it takes connections."""
         assert NATS_SERVER is not None
