@@ -32,6 +32,7 @@ class Client:
     """
 
     __slots__ = (
+        "_answer_bytes",
         "_bytes",
         "_connection",
         "_frames",
@@ -69,6 +70,7 @@ class Client:
         self._frames = Budget(burst=limits.frames_burst, now=now)
         self._bytes = Budget(burst=limits.bytes_burst, now=now)
         self._owed = 0
+        self._answer_bytes = 0
         self.rids: set[RendezvousId] | None = None
         self.watches: dict[bytes, Watch] | None = None
         self.plates: set[int] | None = None
@@ -84,7 +86,7 @@ class Client:
     def push_raw(self, data: bytes) -> bool:
         """Send an encoded frame without waiting; False when the client was let go for not reading (1)."""
         transport = self._connection.transport
-        if transport.get_write_buffer_size() > self._limits.unsent_bytes_max:
+        if transport.get_write_buffer_size() > self._limits.unsent_bytes_max + self._answer_bytes:
             self.drop()
             return False
         broadcast((self._connection,), data)
@@ -94,16 +96,22 @@ class Client:
         """Wait until the buffer has drained, so that nobody asks faster than it reads.
 
         Raises:
-            TransportFailure: it does not read; it is let go.
+            TransportFailure: it has read nothing for a long time; it is let go.
         """
-        if not self._connection.paused:
-            return
-        try:
-            async with asyncio.timeout(self._limits.send_s_max):
-                await self._connection.drain()
-        except (TimeoutError, ConnectionClosed, OSError) as error:
-            self.drop()
-            raise TransportFailure("the client does not read") from error
+        transport = self._connection.transport
+        while self._connection.paused:
+            unsent = transport.get_write_buffer_size()
+            try:
+                async with asyncio.timeout(self._limits.send_s_max):
+                    await self._connection.drain()
+            except TimeoutError as error:
+                if transport.get_write_buffer_size() < unsent:
+                    continue  # a slow line, not a deaf client
+                self.drop()
+                raise TransportFailure("the client does not read") from error
+            except (ConnectionClosed, OSError) as error:
+                raise TransportFailure("the client is gone") from error
+        self._answer_bytes = 0
 
     async def send_raw(self, data: bytes) -> None:
         """Send bytes of a tunnel; waits while more than the buffer is unsent.
@@ -135,8 +143,9 @@ class Client:
         return data
 
     def owe(self, size_bytes: int) -> None:
-        """Count bytes of an answer towards what it may ask for."""
+        """Count bytes of an answer that it asked for: towards its rate, and not as unread."""
         self._owed += size_bytes
+        self._answer_bytes = size_bytes
 
     def spend(self, size_bytes: int, now: float, limits: RelayLimits) -> float:
         """Count a frame of `size_bytes` and what is owed; returns how long to wait before the next."""

@@ -14,6 +14,8 @@ from sheaf.core.base.limits import KIB
 
 READ_BYTES_MAX: Final = 16 * KIB
 """What one read brings at most, and is parsed before others have their turn."""
+SEND_BYTES: Final = 128 * KIB
+"""What the kernel may hold for one client (it takes this twice): left alone, megabytes."""
 BACKLOG: Final = 1024
 """Connections the kernel completes before we accept them: everybody comes at once after a restart."""
 _BIND_TRIES: Final = 8
@@ -107,6 +109,7 @@ def _bound(family: socket.AddressFamily, address: object, kind: socket.SocketKin
         if kind is socket.SOCK_STREAM:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # inherited by what is accepted
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
         if family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         made.bind(address)  # type: ignore[arg-type]  # as getaddrinfo gave it

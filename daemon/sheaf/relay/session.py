@@ -94,7 +94,8 @@ class Sessions:
         except _Ended as ended:
             await self._end(client, ended.code)
         except TransportFailure:
-            self._metrics.dropped.labels("slow").inc()
+            if client.is_dropped:
+                self._metrics.dropped.labels("slow").inc()
         finally:
             await self._mailboxes.leave(client)
             await self._hub.leave(client)  # (3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -295,6 +296,43 @@ async def test_the_largest_page_fits_into_a_frame(ada: FrameClient) -> None:
     assert len(page.items) == 1
     page = await ada.ask(MailboxGet(1, b"n" * 16, TOKEN, 0, PAGE_BYTES_MAX), MailboxItems)
     assert len(page.items) == 1024
+
+
+async def test_a_slow_line_gets_its_page_and_what_else_comes_meanwhile(tmp_path: Path) -> None:
+    limits = replace(LIMITS, unsent_bytes_max=10_000, send_s_max=0.3)
+    async with (
+        running_relay(replace(settings(tmp_path), limits=limits)) as (_, ready),
+        frame_client(ready.url) as ada,
+        frame_client(ready.url, sock=_narrow_socket(ready.port)) as slow,
+    ):
+        for n in range(3):
+            await ada.ask(MailboxPut(n, BOX, TOKEN, bytes([n]) * 500_000), MailboxStored)
+        await subscribed(slow, RID)
+        transport = slow.connection.transport
+        transport.pause_reading()
+        await slow.send(MailboxGet(1, BOX, TOKEN, 0, 500_000))
+        for step in range(50):
+            await asyncio.sleep(0.03)
+            if step in (2, 4, 6):
+                await ada.ask(Send(RID, b"meanwhile"), Sent)
+            transport.resume_reading()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # one read
+            transport.pause_reading()
+        transport.resume_reading()
+        assert len((await slow.expect(MailboxItems)).items) == 1
+        for _ in range(3):
+            assert await slow.expect(Deliver) == Deliver(RID, b"meanwhile")
+        await slow.ask(Ping(), Pong)
+
+
+def _narrow_socket(port: int) -> socket.socket:
+    """A connection that takes little at a time."""
+    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    made.connect(("127.0.0.1", port))
+    made.setblocking(False)
+    return made
 
 
 async def test_refusals_carry_the_number_of_the_request(ada: FrameClient) -> None:
