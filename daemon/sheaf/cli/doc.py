@@ -1,4 +1,4 @@
-"""`sheaf doc …`: create, list, show, write, append, trash."""
+"""`sheaf doc …`: create, list, show, write, append, trash, delivery."""
 
 from __future__ import annotations
 
@@ -175,6 +175,24 @@ def trash(
     changed = session.client.patch(f"/documents/{found['document_id']}", {"trashed": not undo})
     where = "back" if undo else "in the trash"
     session.show(changed, lambda: typer.echo(f"“{printable(changed['title'])}” is {where}."))
+
+
+@app.command()
+def delivery(
+    ctx: typer.Context,
+    document: DocumentArgument,
+    space: InSpace = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show who has a document, by their own receipts, and on which relay it waits."""
+    from sheaf.cli.delivery import print_delivery
+    from sheaf.cli.resolve import find_document
+
+    session = Session(ctx, data_dir, as_json)
+    found = find_document(session.client, document, space=space)
+    state = session.client.get(f"/documents/{found['document_id']}/delivery")
+    session.show(state, lambda: print_delivery(state))
 
 
 def _standard_input() -> bytes:

@@ -6,6 +6,7 @@ from typing import Any
 
 import typer
 
+from sheaf.cli.delivery import print_spaces_delivery
 from sheaf.cli.options import AsJson, DataDir, Session
 from sheaf.cli.space import print_spaces
 from sheaf.cli.tables import plural, print_table, printable
@@ -73,5 +74,6 @@ def _print_status(state: dict[str, Any]) -> None:
         typer.echo(f"Relay     {_relay(relay)}")
     typer.echo()
     print_spaces(state["spaces"])
+    print_spaces_delivery(state["spaces"])
     typer.echo()
     print_peers(state["peers"])
