@@ -63,6 +63,9 @@ def relay(
     max_connections_per_address: Annotated[
         int, typer.Option("--max-connections-per-address", min=1, help="Clients from one address.")
     ] = 256,
+    handshakes_per_minute: Annotated[
+        int, typer.Option("--handshakes-per-minute", min=1, help="New connections from one address.")
+    ] = 120,
     mailbox_mib: Annotated[int, typer.Option("--mailbox-mib", min=1, help="Size of one mailbox.")] = 64,
     total_mib: Annotated[int, typer.Option("--total-mib", min=1, help="Size of all mailboxes.")] = 4096,
     retention_days: Annotated[
@@ -106,6 +109,8 @@ def relay(
                 RelayLimits(),
                 connections_max=max_connections,
                 connections_per_address_max=max_connections_per_address,
+                handshakes_per_min=handshakes_per_minute,
+                handshakes_burst=max(max_connections_per_address, 2 * handshakes_per_minute),
             ),
             store_limits=StoreLimits(
                 mailbox_bytes_max=mailbox_mib * MIB,

@@ -27,7 +27,8 @@ class RelayLimits:
     connections_per_address_max: int = 256
     """An office behind one address has many devices."""
     handshakes_per_min: float = 120.0
-    handshakes_burst: float = 300.0
+    handshakes_burst: float = 256.0
+    """After a restart of the relay all of them come back at once."""
     handshake_s_max: float = 5.0
     first_frame_s_max: float = 7.0
     """With the second between two looks, well within FAULTS A3's ten."""
