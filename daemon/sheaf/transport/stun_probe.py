@@ -82,6 +82,7 @@ class StunProbe:
         self._found: list[_Server] = []
         self._asked: tuple[str, ...] = ()
         self._hurry = asyncio.Event()
+        self._hurry.set()
         self._progress = asyncio.Event()
         self._is_probing = False
 
@@ -110,7 +111,7 @@ class StunProbe:
                     self._progress.clear()
                     await self._progress.wait()
         except TimeoutError:
-            return ()
+            return []
         return self._routes()
 
     def report(self) -> StunReport:
@@ -153,7 +154,7 @@ class StunProbe:
         self._asked = tuple(self._servers())[:SERVERS_MAX]
         fresh = [_Server(text) for text in dict.fromkeys(self._asked)]
         before, self._found = self._found, fresh
-        locals_ = [a for a in self._addresses() if not ipaddress.ip_address(a).is_loopback][:LOCALS_MAX]
+        locals_ = tuple(self._addresses())[:LOCALS_MAX]
         if not fresh or not locals_:
             return
         for server in fresh:  # for people, until the answer is there
