@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import ssl
 from dataclasses import dataclass, replace
 from typing import Final
@@ -123,6 +124,9 @@ class RelayDoor:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError):
+        is_plain = isinstance(error, ConnectionError) or type(error) is OSError
+        if is_plain and error.errno:  # asyncio's own text names a call and a tuple
+            return os.strerror(error.errno).lower()
         return error.strerror or str(error) or "no connection"
     return str(error).rstrip(".")
 
