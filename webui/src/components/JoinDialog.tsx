@@ -21,7 +21,7 @@ const steps: readonly { state: JoinState; label: string }[] = [
 ];
 
 const no_relay =
-  "A code is looked up at the relay of the one who invites, and this laptop knows none. Ask for its address and type it below.";
+  "A code is looked up at the relay of the one who invites, and this laptop knows none. Ask for its address and put it in.";
 
 /** Why it did not work. The daemon speaks to people at a terminal too; here the relay is a field. */
 function failureOf(state: Joining): string | null {
@@ -32,7 +32,7 @@ function failureOf(state: Joining): string | null {
 }
 
 const inThisWindow = (message: string): string =>
-  message.replace(/(?: and say)?: sheaf join CODE --relay \S+/g, " below.");
+  message.replace(/(?: and say)?: sheaf join CODE --relay \S+/g, " here.");
 
 function isAboutRelays(state: Joining): boolean {
   const isOver = state.kind === "refused" || (state.kind === "running" && state.join.state === "failed");

@@ -146,7 +146,9 @@ function WishForm({ wish, onWish, making, onSubmit, spaceId }: WishFormProps) {
         ]}
       />
       {isSpoken ? (
-        <NeedsRelay spaceId={spaceId} />
+        making.kind === "failed" ? null : (
+          <NeedsRelay spaceId={spaceId} />
+        )
       ) : (
         <div className="field-row">
           <Picked

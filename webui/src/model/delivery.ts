@@ -179,6 +179,7 @@ export const personWords: Readonly<Record<DeliveryState, string>> = {
 
 /** What a relay has of the page. That it keeps something is said only where somebody still needs it from there. */
 export function relayLine(relay: RelayDelivery, people: readonly PersonDelivery[]): string {
+  if (relay.state === "unreachable" && relay.detail !== null) return relay.detail;
   const detail = relay.detail === null ? "" : ` ${relay.detail}`;
   if (relay.state === "full" || relay.state === "lost") return `The relay ${relayStateWords[relay.state]}.`;
   const devices = people.flatMap((person) => person.devices);

@@ -8,17 +8,20 @@ const address = /(\d{1,3}(?:\.\d{1,3}){3}|\[?[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,}
 const near =
   /^\[?(?:10\.|127\.|169\.254\.|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.|f[cd][0-9a-f]{2}:|fe[89ab][0-9a-f]:|::1\]?$)/i;
 
-/** Both ends have addresses that no router outside would carry. */
-export function isNearby(description: string | null): boolean {
+type Way = Pick<Peer, "path" | "description" | "path_reason">;
+
+/** The daemon says so, or both ends have addresses that no router outside would carry. */
+export function isNearby({ description, path_reason }: Way): boolean {
+  if (path_reason?.endsWith("on one network")) return true;
   const found = description?.match(address) ?? [];
   return found.length > 0 && found.every((one) => near.test(one)) && !/srflx|prflx/.test(description ?? "");
 }
 
 /** "directly", "on this network", "through the relay": how, for the end of "Connected …". */
-export function pathWords(peer: Pick<Peer, "path" | "description">): string {
+export function pathWords(peer: Way): string {
   switch (peer.path) {
     case "webrtc":
-      return isNearby(peer.description) ? "on this network" : "directly";
+      return isNearby(peer) ? "on this network" : "directly";
     case "tunnel":
       return "on this network, over TCP";
     case "relay":
@@ -29,8 +32,8 @@ export function pathWords(peer: Pick<Peer, "path" | "description">): string {
 }
 
 /** Why by this way, where it says more than the way itself does: what follows the daemon's "relay: …". */
-export function reasonWords(peer: Pick<Peer, "path" | "description" | "path_reason">): string | null {
-  if (!peer.path_reason || (peer.path === "webrtc" && isNearby(peer.description))) return null;
+export function reasonWords(peer: Way): string | null {
+  if (!peer.path_reason || (peer.path === "webrtc" && isNearby(peer))) return null;
   const reason = peer.path_reason.replace(/^[^:]{1,24}: /, "");
   return reason.charAt(0).toUpperCase() + reason.slice(1);
 }

@@ -140,7 +140,8 @@ describe("the small words", () => {
     expect(relayLine(stored, [person("Ann", "on_relay")])).toBe("The relay keeps it, sealed.");
     expect(relayLine(stored, [person("Ann", "seen")])).toBe("Nobody needs it from the relay.");
     const away = { ...stored, state: "unreachable" as const, detail: "No route." };
-    expect(relayLine(away, [])).toBe("The relay cannot be reached. No route.");
+    expect(relayLine(away, [])).toBe("No route.");
+    expect(relayLine({ ...away, detail: null }, [])).toBe("The relay cannot be reached.");
     expect(relayLine({ ...stored, state: "full", detail: "64 MiB." }, [])).toBe("The relay is full.");
   });
   it("call a relay by its host", () => {

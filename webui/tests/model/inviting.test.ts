@@ -137,7 +137,7 @@ describe("a path", () => {
     ["relay", "wss://relay.example.org", "through the relay"],
     [null, null, ""],
   ] as const)("%s by %j is “%s”", (path, description, words) => {
-    expect(pathWords({ path, description })).toBe(words);
+    expect(pathWords({ path, description, path_reason: null })).toBe(words);
   });
   it("is explained where the way itself does not say it", () => {
     const near = { path: "webrtc", description: "10.0.0.1:1 ⇄ 10.0.0.2:2 (udp, host)" } as const;
@@ -148,8 +148,13 @@ describe("a path", () => {
     );
     expect(reasonWords({ ...far, path_reason: null })).toBeNull();
   });
-  it("is near only when both ends are", () => {
-    expect(isNearby("127.0.0.1:1 ⇄ 127.0.0.1:2 (udp, host)")).toBe(true);
-    expect(isNearby("172.32.0.1:1 ⇄ 10.0.0.1:2 (udp, host)")).toBe(false);
+  it("is near when both ends are, or when the daemon says so", () => {
+    const way = (description: string, path_reason: string | null = null) =>
+      ({ path: "webrtc", description, path_reason }) as const;
+    expect(isNearby(way("127.0.0.1:1 ⇄ 127.0.0.1:2 (udp, host)"))).toBe(true);
+    expect(isNearby(way("172.32.0.1:1 ⇄ 10.0.0.1:2 (udp, host)"))).toBe(false);
+    expect(isNearby(way("192.0.2.1:1 ⇄ 192.0.2.2:2 (udp, host)", "direct: both are on one network"))).toBe(
+      true,
+    );
   });
 });
