@@ -26,7 +26,8 @@ OPEN_S_MAX: Final = 10.0
 """From the name to WELCOME (and ACCEPTED)."""
 JOIN_S_MAX: Final = 25.0
 """For the other side of a tunnel to come; the relay gives up after 20 s."""
-HOPS_MAX: Final = 2
+HOPS_MAX: Final = 3
+"""Connections for one tunnel: the first, and two that it was sent on to."""
 _BUSY: Final = (429, 500, 502, 503, 504)
 
 
