@@ -29,6 +29,7 @@ from tests.support.raw_websocket import sources
 
 ITEM_BYTES: Final = 4096
 WRITERS: Final = (1, 32)
+READERS: Final = 32
 TUNNEL_BYTES: Final = (32 * 1024, 1024)
 """What a daemon puts into one message at most; and small ones."""
 SOURCES: Final = 4
@@ -38,7 +39,7 @@ async def measure(bench: Bench) -> None:
     """Everything about the relay."""
     await _connections(bench)
     await _signals(bench)
-    await _puts(bench)
+    await _mailboxes(bench)
     await _tunnels(bench)
     await measure_idle(bench)
     await measure_fleet(bench)
@@ -85,53 +86,65 @@ async def _signals(bench: Bench) -> None:
 # ------------------------------------------------------------------ mailboxes
 
 
-async def _puts(bench: Bench) -> None:
+async def _mailboxes(bench: Bench) -> None:
     seconds = load_s(bench)
     async with relay_process(bench, "sqlite") as relay:
         for writers in WRITERS:
             mine, beside = await alternating(
                 bench,
-                lambda: _put(relay, writers, seconds),  # noqa: B023  # used before the next turn
+                lambda: _asked(relay, "put", writers, seconds),  # noqa: B023  # used before the next turn
                 lambda: bare("sqlite", str(_fresh(bench)), str(ITEM_BYTES), str(seconds)),
                 rounds=2,
             )
-            _add_puts(bench, "SQLite", writers, mine, beside, "bare commits of one writer")
+            _add(bench, "puts", "SQLite", writers, mine, beside, "bare commits of one writer")
+        (mine,) = await alternating(bench, lambda: _asked(relay, "get", READERS, seconds), rounds=2)
+        _add(bench, "gets", "SQLite", READERS, mine)
     assert NATS_SERVER is not None, "no nats-server here"
     with nats_server(bench.scratch / "nats") as nats:
-        async with relay_process(bench, "nats", store=nats.url) as relay:
+        async with relay_process(bench, "nats", store=nats.url) as node:
+            relay = Server(node.pid, node.port, (nats.pid,))
             for writers in WRITERS:
                 words = ("nats", nats.url, str(ITEM_BYTES), str(seconds), str(writers))
                 mine, beside = await alternating(
                     bench,
-                    lambda: _put(relay, writers, seconds),  # noqa: B023
+                    lambda: _asked(relay, "put", writers, seconds),  # noqa: B023
                     lambda: bare(*words),  # noqa: B023
                     rounds=2,
                 )
-                _add_puts(bench, "JetStream", writers, mine, beside, "bare publishes")
+                _add(bench, "puts", "JetStream", writers, mine, beside, "bare publishes")
+            (mine,) = await alternating(bench, lambda: _asked(relay, "get", READERS, seconds), rounds=2)
+            _add(bench, "gets", "JetStream", READERS, mine)
 
 
-async def _put(relay: Server, writers: int, seconds: float) -> Measured:
-    result = await loaded(relay, "put", count=writers, payload_bytes=ITEM_BYTES, seconds=seconds)
+async def _asked(relay: Server, kind: str, at_once: int, seconds: float) -> Measured:
+    result = await loaded(relay, kind, count=at_once, payload_bytes=ITEM_BYTES, seconds=seconds)
     assert result.facts["refused"] == 0, f"refused {result.facts['refused']} of {result.done}"
     return result
 
 
-def _add_puts(
+def _add(
     bench: Bench,
+    what: str,
     store: str,
-    writers: int,
+    at_once: int,
     mine: Sequence[Measured],
-    beside: Sequence[Measured],
-    peer_name: str,
+    beside: Sequence[Measured] = (),
+    peer_name: str = "",
 ) -> None:
     took = Spread.of([each.facts["p50_ms"] for each in mine])
-    share = Spread.of([a.per_s / b.per_s for a, b in zip(mine, beside, strict=True)])
+    against = ""
+    if beside:
+        ratio = Spread.of([a.per_s / b.per_s for a, b in zip(mine, beside, strict=True)])
+        against = f"{peer_name}: {Spread.of([each.per_s for each in beside]).text(0)}; {ratio.median:.0%}"
+    of_nats = ""
+    if mine[0].helpers_cpu_s:
+        of_nats = f", {Spread.of([each.per_helpers_core_s for each in mine]).text(0)} of NATS"
     bench.report.add(
         PART,
-        f"mailbox puts per second, {store}, {ITEM_BYTES} bytes, {writers} at a time",
+        f"mailbox {what} per second, {store}, {ITEM_BYTES} bytes, {at_once} at a time",
         f"{Spread.of([each.per_s for each in mine]).text(0)}, p50 {took.text(1)} ms; "
-        f"{per_core(mine)} per second and core of the relay",
-        against=f"{peer_name}: {Spread.of([each.per_s for each in beside]).text(0)}; {share.median:.0%}",
+        f"{per_core(mine)} per second and core of the relay{of_nats}",
+        against=against,
     )
 
 

@@ -1,8 +1,8 @@
 """The load on a relay, as a process of its own: `python -m tests.bench.relay_load KIND JSON`.
 
 Kinds: `connect` (come, subscribe, ping, go) and beside it `greet`; `signal` (pairs that send to each other)
-and beside it `echo` and `passing`; `idle` (daemons with nothing to do); `put` (mailbox items); `tunnel` and
-beside it `raw`. Prints JSON lines: `begin` and `end` of what is measured, then what was done.
+and beside it `echo` and `passing`; `idle` (daemons with nothing to do); `put` and `get` (mailbox items);
+`tunnel` and beside it `raw`. Prints JSON lines: `begin` and `end` of what is measured, then what was done.
 """
 
 from __future__ import annotations
@@ -14,67 +14,30 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from sheaf.core.base.ids import RendezvousId
-from sheaf.core.base.limits import MIB
-from sheaf.core.wire.relay_frames import Ping, Send, Sub, TunnelJoin, encode_frame
-from sheaf.core.wire.relay_requests import MailboxPut, MailboxWatch
+from sheaf.core.wire.relay_frames import Ping, Send, Sub, encode_frame
+from sheaf.core.wire.relay_requests import MailboxGet, MailboxPut, MailboxWatch
 from sheaf.core.wire.relay_words import FrameType
+from tests.bench.relay_load_tunnel import raw, tunnel
+from tests.bench.relay_order import Order, kind_of, say, spread
 from tests.support.raw_websocket import PATH, RawWebSocket, masked, open_raw
 
 PING: Final = encode_frame(Ping())
 RIDS: Final = 6
-"""A daemon with two spaces: its own ids of the current and the previous period, and for answers."""
+"""A daemon has one in each space, and another for a while after the key changed."""
 WATCHES: Final = 2
 PING_EVERY_S: Final = 30.0
 OPENING_AT_ONCE: Final = 64
 SETTLE_S: Final = 0.3
 TURNS: Final = 16
 """One writer uses several connections: each may send 100 frames a second in the long run."""
-TRIPS: Final = 300
-FLIGHT_BYTES_MAX: Final = 4 * MIB
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What to do, against whom."""
-
-    host: str
-    port: int
-    count: int
-    seconds: float = 3.0
-    payload_bytes: int = 600
-    other_port: int | None = None
-    """Of a second node, where every other connection goes."""
-    sources: tuple[str, ...] = ()
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """Where the server listens."""
-        return self.host, self.port
-
-    def address_of(self, number: int) -> tuple[str, int]:
-        """Where the n-th connection goes."""
-        if self.other_port is None or number % 2 == 0:
-            return self.host, self.port
-        return self.host, self.other_port
-
-    def source(self, number: int) -> str | None:
-        """Where the n-th connection comes from."""
-        return self.sources[number % len(self.sources)] if self.sources else None
-
-
-def kind_of(message: bytes) -> int:
-    """The type of a frame, without reading the rest."""
-    return message[3] if message[2] == 24 else message[2]
-
-
-def say(**facts: object) -> None:
-    """One line for who started us."""
-    print(json.dumps(facts), flush=True)
+Access = tuple[bytes, bytes]
+"""Id and token of a mailbox."""
 
 
 def rids(count: int) -> tuple[RendezvousId, ...]:
@@ -272,153 +235,66 @@ async def _exchange(
 
 async def put(order: Order) -> None:
     """`count` items on their way at a time, taking turns on more connections, each with its mailbox."""
-    answered: dict[int, asyncio.Future[bytes]] = {}
+
+    def new_item(box: Access) -> bytes:
+        return encode_frame(MailboxPut(0, *box, os.urandom(order.payload_bytes)))
+
+    await _ask(order, new_item, FrameType.MAILBOX_STORED)
+
+
+async def get(order: Order) -> None:
+    """`count` requests at a time, each for the one item that stands in a mailbox."""
+
+    def the_item(box: Access) -> bytes:
+        return encode_frame(MailboxGet(0, *box, 0, order.payload_bytes))
+
+    await _ask(order, the_item, FrameType.MAILBOX_ITEMS)
+
+
+async def _ask(order: Order, request: Callable[[Access], bytes], answer: FrameType) -> None:
+    answered: dict[int, asyncio.Future[int]] = {}
 
     def receive(wire: RawWebSocket, message: bytes) -> None:
-        if kind_of(message) in (FrameType.MAILBOX_STORED, FrameType.REFUSED):
-            answered[wire.tag].set_result(message)
+        if wire.tag in answered:
+            answered.pop(wire.tag).set_result(kind_of(message))
 
     connections = max(order.count, TURNS)
     wires = [await open_raw(order.address, receive, tag=number) for number in range(connections)]
-    boxes = [(os.urandom(16), os.urandom(32)) for _ in wires]
+    await asyncio.sleep(SETTLE_S)
+    boxes: list[Access] = [(os.urandom(16), os.urandom(32)) for _ in wires]
     taken_ms: list[float] = []
     refused = 0
 
-    async def write(first: int) -> None:
+    async def ask(number: int, frame: bytes) -> int:
+        waiting: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        answered[number] = waiting
+        wires[number].send(frame)
+        return await waiting
+
+    async def ask_on(first: int) -> None:
         nonlocal refused
         number = first
         while time.monotonic() < deadline:
-            wire = wires[number]
-            answered[number] = asyncio.get_running_loop().create_future()
+            frame = request(boxes[number])
             begin = time.monotonic()
-            wire.send(encode_frame(MailboxPut(0, *boxes[number], os.urandom(order.payload_bytes))))
-            refused += kind_of(await answered[number]) == FrameType.REFUSED
+            refused += await ask(number, frame) != answer
             taken_ms.append((time.monotonic() - begin) * 1000)
             number = number + order.count if number + order.count < connections else first
 
+    for number, box in enumerate(boxes):
+        await ask(number, encode_frame(MailboxPut(0, *box, os.urandom(order.payload_bytes))))
     say(event="begin")
     began = time.monotonic()
     deadline = began + order.seconds
     async with asyncio.TaskGroup() as group:
         for number in range(order.count):
-            group.create_task(write(number))
+            group.create_task(ask_on(number))
     say(event="end")
-    say(done=len(taken_ms), refused=refused, seconds=time.monotonic() - began, **_spread(taken_ms))
-
-
-# ------------------------------------------------------------------ tunnels
-
-
-async def tunnel(order: Order) -> None:
-    """Bytes through a tunnel in messages of `payload_bytes`, then single bytes there and back."""
-    join = encode_frame(TunnelJoin(os.urandom(16)))
-    joined = [asyncio.get_running_loop().create_future() for _ in range(2)]
-    flow = _Flow()
-
-    def receive(wire: RawWebSocket, message: bytes) -> None:
-        if joined[wire.tag].done():
-            flow.take(wire.tag, message)
-        elif kind_of(message) == FrameType.TUNNEL_JOINED:
-            joined[wire.tag].set_result(None)
-
-    near, far = [await open_raw(order.address, receive, tag=tag) for tag in range(2)]
-    near.send(join)
-    far.send(join)
-    await asyncio.gather(*joined)
-    await flow.measure(order, near.send, near.drain, far.send)
-
-
-async def raw(order: Order) -> None:
-    """The same through a bare TCP proxy, which connects to us."""
-    loop, flow = asyncio.get_running_loop(), _Flow()
-    arrived: asyncio.Future[_Stream] = loop.create_future()
-    listener = await loop.create_server(
-        lambda: _Stream(lambda data: flow.take(1, data), arrived), "127.0.0.1", 0
-    )
-    target = listener.sockets[0].getsockname()[1]
-    _, near = await loop.create_connection(lambda: _Stream(lambda data: flow.take(0, data)), *order.address)
-    near.transport.write(target.to_bytes(2, "big"))
-    far = await arrived
-    await flow.measure(order, near.transport.write, near.drain, far.transport.write)
-    listener.close()
-
-
-class _Stream(RawWebSocket):
-    """A TCP connection without WebSocket."""
-
-    def __init__(self, take: Callable[[bytes], None], arrived: asyncio.Future[_Stream] | None = None) -> None:
-        super().__init__(lambda _, __: None)
-        self._take = take
-        self._arrived = arrived
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        if self._arrived is not None:
-            self._arrived.set_result(self)
-
-    def data_received(self, data: bytes) -> None:
-        self._take(data)
-
-
-class _Flow:
-    """What arrives at the two ends, 0 and 1."""
-
-    def __init__(self) -> None:
-        self._received = 0
-        self._is_flooding = False
-        self._answer: Callable[[bytes], None] | None = None
-        self._answered: asyncio.Future[None] | None = None
-
-    def take(self, tag: int, data: bytes) -> None:
-        """Something came."""
-        if tag == 1:
-            self._received += len(data)
-            if self._answer is not None:
-                self._answer(data)
-        elif self._answered is not None and not self._answered.done():
-            self._answered.set_result(None)
-
-    async def measure(
-        self,
-        order: Order,
-        send: Callable[[bytes], None],
-        drain: Callable[[], Coroutine[Any, Any, None]],
-        answer: Callable[[bytes], None],
-    ) -> None:
-        """First single bytes, while nothing waits before them; then as many as go through."""
-        self._answer = answer
-        trips_ms = []
-        for _ in range(TRIPS):
-            self._answered = asyncio.get_running_loop().create_future()
-            begin = time.perf_counter()
-            send(b"x")
-            await self._answered
-            trips_ms.append((time.perf_counter() - begin) * 1000)
-        self._answer, self._received, sent = None, 0, 0
-        chunk = os.urandom(order.payload_bytes)
-        say(event="begin")
-        began = time.monotonic()
-        while time.monotonic() < began + order.seconds:
-            send(chunk)
-            sent += len(chunk)
-            await drain()
-            if sent - self._received > FLIGHT_BYTES_MAX:
-                await asyncio.sleep(0)
-        seconds, received = time.monotonic() - began, self._received
-        say(event="end")
-        say(bytes=received, seconds=seconds, **_spread(trips_ms))
-
-
-def _spread(taken_ms: Sequence[float]) -> dict[str, float]:
-    ordered = sorted(taken_ms)
-    return {
-        "p50_ms": ordered[len(ordered) // 2],
-        "p99_ms": ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))],
-    }
+    say(done=len(taken_ms), refused=refused, seconds=time.monotonic() - began, **spread(taken_ms))
 
 
 KINDS: Final = {
-    each.__name__: each for each in (connect, greet, idle, signal, echo, passing, put, tunnel, raw)
+    each.__name__: each for each in (connect, greet, idle, signal, echo, passing, put, get, tunnel, raw)
 }
 
 

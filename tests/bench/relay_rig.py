@@ -32,8 +32,13 @@ class Server:
 
     @property
     def cpu_s(self) -> float:
-        """Processor time so far, helpers included."""
-        return sum(cpu_s(pid) for pid in (self.pid, *self.helpers))
+        """Processor time so far."""
+        return cpu_s(self.pid)
+
+    @property
+    def helpers_cpu_s(self) -> float:
+        """The helpers' processor time so far."""
+        return sum(cpu_s(pid) for pid in self.helpers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,7 @@ class Measured:
 
     facts: dict[str, Any]
     cpu_s: float
+    helpers_cpu_s: float = 0.0
 
     @property
     def done(self) -> int:
@@ -57,6 +63,16 @@ class Measured:
     def per_core_s(self) -> float:
         """By the server's own processor time."""
         return self.done / self.cpu_s
+
+    @property
+    def per_helpers_core_s(self) -> float:
+        """By the processor time of what works for it."""
+        return self.done / self.helpers_cpu_s
+
+    @property
+    def per_core_of_all_s(self) -> float:
+        """By everybody's processor time."""
+        return self.done / (self.cpu_s + self.helpers_cpu_s)
 
 
 class Load:
@@ -106,13 +122,13 @@ async def loaded(server: Server, kind: str, **order: object) -> Measured:
     """Put a load on a server; its processor time is taken from the load's `begin` to its `end`."""
     words = json.dumps({"host": "127.0.0.1", "port": server.port, **order})
     async with program("relay_load", kind, words) as (load, _):
-        begin = end = 0.0
+        begin = end = (0.0, 0.0)
         while "seconds" not in (said := await load.line()):
             if said["event"] == "begin":
-                begin = server.cpu_s
+                begin = (server.cpu_s, server.helpers_cpu_s)
             else:
-                end = server.cpu_s
-        return Measured(said, end - begin)
+                end = (server.cpu_s, server.helpers_cpu_s)
+        return Measured(said, end[0] - begin[0], end[1] - begin[1])
 
 
 async def bare(*words: str) -> Measured:
