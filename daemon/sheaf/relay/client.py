@@ -12,6 +12,7 @@ from typing import Final
 from websockets.asyncio.connection import broadcast
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State
 
 from sheaf.core.base.errors import TransportFailure, WireError
 from sheaf.core.base.ids import RendezvousId
@@ -119,14 +120,10 @@ class Client:
         Raises:
             TransportFailure: gone, or it has not read anything for a long time.
         """
-        try:
-            async with asyncio.timeout(self._limits.send_s_max):
-                await self._connection.send(data)
-        except TimeoutError as error:
-            self.drop()
-            raise TransportFailure("the client does not read") from error
-        except (ConnectionClosed, OSError) as error:
-            raise TransportFailure("the client is gone") from error
+        if self._connection.state is not State.OPEN:
+            raise TransportFailure("the client is gone")
+        broadcast((self._connection,), data)
+        await self.answered()
 
     # ------------------------------------------------------------------ in
 
