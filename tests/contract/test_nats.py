@@ -274,6 +274,11 @@ async def test_nodes_must_agree_on_the_number_of_shards(server: NatsServer, bed:
     assert "give every node the same ?shards=" in await problem_of(f"{server.url}?shards=8")
 
 
+async def test_replicas_are_refused_where_there_is_no_cluster_fit_for_them(server: NatsServer) -> None:
+    """Too old, or alone. In a cluster of 2.9.10, two writes that name the same last message both succeed."""
+    assert "replicas" in await problem_of(f"{server.url}?replicas=3")
+
+
 async def test_a_changed_retention_is_taken_over(server: NatsServer, bed: NatsBed) -> None:
     stored = await (await bed.open(StoreLimits())).store.put(BOX, TOKEN, b"one")
     shorter = await bed.open(replace(StoreLimits(), retention_s=3600))

@@ -32,6 +32,11 @@ class NatsAddress:
     replicas: int = 1
     """Copies JetStream keeps; more than one needs a NATS cluster."""
 
+    @property
+    def is_cluster(self) -> bool:
+        """Whether there is more than one NATS server, as far as we were told."""
+        return len(self.servers) > 1 or self.replicas > 1
+
 
 def parse_nats_address(text: str) -> NatsAddress:
     """Read what `--store` was given.

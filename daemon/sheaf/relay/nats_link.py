@@ -28,6 +28,8 @@ from sheaf.task_set import TaskSet
 REQUEST_S: Final = 4.0
 """An answer that takes longer is none: clients of the relay wait 10 s for theirs."""
 _LISTENER_S: Final = 0.5
+_AGAIN_S: Final = 0.05
+"""In a cluster of NATS servers a new listener is known everywhere only a moment later: ask twice."""
 _CONNECT_S: Final = 5
 _PING_S: Final = 5
 _PINGS_MAX: Final = 2
@@ -155,11 +157,17 @@ class NatsLink:
 
         Raises RelayRefused UNAVAILABLE.
         """
+        pauses_s = (_AGAIN_S, None) if self._address.is_cluster else (None,)
         with refusing():
-            try:
-                return (await self.client.request(subject, data, timeout=timeout_s)).data
-            except (NoRespondersError, TimeoutError):
-                return None
+            for pause_s in pauses_s:
+                try:
+                    return (await self.client.request(subject, data, timeout=timeout_s)).data
+                except NoRespondersError:
+                    if pause_s is not None:
+                        await asyncio.sleep(pause_s)
+                except TimeoutError:
+                    return None
+        return None
 
     async def has_listener(self, subject: str) -> bool:
         """Whether anybody listens there, as far as NATS knows. Raises RelayRefused UNAVAILABLE."""

@@ -7,8 +7,8 @@ the node with the smaller name stays. Decision 0053.
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 from nats.aio.msg import Msg
@@ -20,8 +20,16 @@ from sheaf.relay.nats_orders import decode_here, encode_here
 from sheaf.relay.nats_words import tunnel_subject
 
 _ANSWER_S: Final = 1.0
-_AGAIN_S: Final = 0.05
-"""In a cluster of NATS servers what we listen to is known everywhere a moment later: ask twice."""
+
+
+@dataclass(slots=True)
+class _Hold:
+    """A client that waits here, or asks whether it shall."""
+
+    is_settled: bool = False
+    """It stays, whoever comes."""
+    elsewhere: str | None = None
+    """We told another node that its client stays: ours goes there."""
 
 
 class NatsTunnels:
@@ -31,30 +39,27 @@ class NatsTunnels:
         self._link = link
         self._node = node
         self._url = url
-        self._is_settled: dict[str, bool] = {}
-        """By subject: whether our client stays here whatever comes, or is still asking."""
+        self._holds: dict[str, _Hold] = {}
+        """By subject."""
 
     async def hold(self, token: bytes) -> str | None:
         """See `Fleet.hold_tunnel`. While NATS is away, clients can only meet at the same node."""
         subject = tunnel_subject(token)
-        self._is_settled[subject] = False
+        hold = self._holds[subject] = _Hold()
+        url = None
         with suppress(RelayRefused):
             await self._link.listen(subject, self._answer)
-            for is_second_time in (False, True):
-                if is_second_time:
-                    await asyncio.sleep(_AGAIN_S)
-                url = await self._ask(subject)
-                if url is not None:
-                    await self.drop(token)
-                    return url
-        if subject in self._is_settled:
-            self._is_settled[subject] = True
-        return None
+            url = await self._ask(subject)
+        hold.is_settled = True
+        url = url or hold.elsewhere
+        if url is not None:
+            await self.drop(token)
+        return url
 
     async def drop(self, token: bytes) -> None:
         """See `Fleet.drop_tunnel`."""
         subject = tunnel_subject(token)
-        if self._is_settled.pop(subject, None) is not None:
+        if self._holds.pop(subject, None) is not None:
             await self._link.unlisten(subject)
 
     async def _ask(self, subject: str) -> str | None:
@@ -69,10 +74,14 @@ class NatsTunnels:
     async def _answer(self, message: Msg) -> None:
         """Somebody waits at another node for a token that is waited for here."""
         try:
-            other, _ = decode_here(message.data)
+            other, url = decode_here(message.data)
         except WireError:
             return
-        is_settled = self._is_settled.get(message.subject)
-        stays = is_settled is not None and (is_settled or self._node < other)
+        hold = self._holds.get(message.subject)
+        answer = b""
+        if hold is not None and (hold.is_settled or self._node < other):
+            answer = encode_here(self._node, self._url)
+        elif hold is not None:
+            hold.elsewhere = url
         with suppress(RelayRefused), refusing():
-            await message.respond(encode_here(self._node, self._url) if stays else b"")
+            await message.respond(answer)
