@@ -85,8 +85,11 @@ def path(daemon: Daemon) -> str | None:
 
 
 def until_path(wanted: str, *daemons: Daemon, timeout_s: float = IN_SYNC_S_MAX) -> None:
-    for daemon in daemons:
-        wait_until(lambda d=daemon: path(d) == wanted, timeout_s=timeout_s, what=f"the path is {wanted}")
+    wait_until(
+        lambda: all(path(daemon) == wanted for daemon in daemons),
+        timeout_s=timeout_s,
+        what=f"the path is {wanted}",
+    )
 
 
 def test_a_ticket_names_the_relay_and_the_guest_joins_over_it(

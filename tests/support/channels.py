@@ -7,13 +7,18 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from sheaf.core.wire.relay_frames import TunnelJoin, TunnelJoined
+from sheaf.core.wire.relay_url import RelayUrl
 from sheaf.ports import Channel, TunnelDescription
 from sheaf.signaling.lan import LanSignaling
+from sheaf.signaling.relay_socket import RelayDoor
+from sheaf.signaling.resolver import Resolver
 from sheaf.signaling.websocket import dial_tunnel
 from sheaf.transport.memory import memory_pair
 from sheaf.transport.tls import TlsIdentity
 from sheaf.transport.tunnel import Tunnel
 from sheaf.transport.webrtc import WebRtc
+from tests.support.scripted_relay import WELCOME, Caller, scripted_relay
 
 WAIT_S_MAX = 10.0
 Pair = tuple[Channel, Channel]
@@ -103,4 +108,46 @@ async def join_tunnel(here: Tunnel, there: Tunnel, listener: LanSignaling) -> Pa
     return await asyncio.gather(dialled, expectation.channel())
 
 
-CHANNEL_KINDS = {"memory": memory_channels, "webrtc": webrtc_channels, "tunnel": tunnel_channels}
+@asynccontextmanager
+async def relay_channels() -> AsyncIterator[Pair]:
+    """Through a relay that does nothing but join tunnels."""
+    callers: list[Caller] = []
+    both = asyncio.Event()
+
+    async def script(caller: Caller) -> None:
+        await caller.socket.send(WELCOME)
+        assert isinstance(await caller.next(), TunnelJoin)
+        callers.append(caller)
+        if len(callers) == 2:
+            both.set()
+        await both.wait()
+        other = next(each for each in callers if each is not caller)
+        await caller.socket.send(TunnelJoined())
+        while (data := await caller.socket.receive_raw()) is not None:
+            await other.socket.send_raw(data)
+        await other.socket.close()
+
+    async with scripted_relay(script) as relay:
+        url = RelayUrl.parse(relay.url)
+        door = RelayDoor(resolver=Resolver())
+        here, there = (
+            Tunnel(identity=TlsIdentity.make(), dial=dial_tunnel, join=lambda _, token: door.join(url, token))
+            for _ in range(2)
+        )
+        token = os.urandom(16)
+        try:
+            yield await asyncio.gather(
+                here.meet(relay.url, TunnelDescription(there.fingerprint, token), is_offerer=True),
+                there.meet(relay.url, TunnelDescription(here.fingerprint, token), is_offerer=False),
+            )
+        finally:
+            await here.close()
+            await there.close()
+
+
+CHANNEL_KINDS = {
+    "memory": memory_channels,
+    "webrtc": webrtc_channels,
+    "tunnel": tunnel_channels,
+    "relay": relay_channels,
+}

@@ -53,6 +53,22 @@ class Caller:
 Script = Callable[[Caller], Awaitable[None]]
 
 
+def after_welcome(script: Script) -> Script:
+    """The script of a relay that begins as it should."""
+
+    async def welcome_first(caller: Caller) -> None:
+        await caller.socket.send(WELCOME)
+        await script(caller)
+
+    return welcome_first
+
+
+async def listen(caller: Caller) -> None:
+    """A script: take whatever comes."""
+    while True:
+        await caller.next()
+
+
 class ScriptedRelay:
     """Runs `script` for each connection; `count` is how many there have been."""
 

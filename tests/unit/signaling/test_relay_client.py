@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -39,31 +38,26 @@ from sheaf.core.wire.relay_requests import (
 from sheaf.core.wire.relay_url import RelayUrl
 from sheaf.core.wire.relay_words import ErrorCode, RefusalCode, RelayRefused
 from sheaf.ports import MailboxAccess, RelayState
-from sheaf.signaling.relay_client import RelayClient, RelayTiming, RelayWorld
-from sheaf.signaling.relay_pool import POOL_MAX, RelayConnections
-from sheaf.signaling.relay_socket import RelayDoor
-from sheaf.signaling.resolver import Resolver
+from sheaf.signaling.relay_client import RelayClient, RelayTiming
 from sheaf.task_set import TaskSet
 from tests.support.nodes import until
-from tests.support.scripted_relay import WELCOME, Caller, Script, ScriptedRelay, scripted_relay
+from tests.support.relay_world import CALM, relay_world
+from tests.support.scripted_relay import (
+    WELCOME,
+    Caller,
+    Script,
+    ScriptedRelay,
+    after_welcome,
+    listen,
+    scripted_relay,
+)
 
 ME, OTHER, THIRD = (RendezvousId(letter * 16) for letter in (b"m", b"o", b"t"))
 BOX = MailboxAccess(b"b" * 16, b"t" * 32)
 QUICK = RelayTiming(
     backoff_first_s=0.01, backoff_s_max=0.05, refused_s_min=0.02, ping_every_s=0.05, pong_s_max=0.2
 )
-CALM = RelayTiming(backoff_first_s=0.01, backoff_s_max=0.05, refused_s_min=0.02)
 LIFE = b"i" * 8
-
-
-def world(timing: RelayTiming = CALM) -> RelayWorld:
-    return RelayWorld(
-        door=RelayDoor(resolver=Resolver()),
-        now=time.monotonic,
-        wall_ms=lambda: 1,
-        chance=lambda: 0.5,
-        timing=timing,
-    )
 
 
 class Held:
@@ -81,7 +75,7 @@ async def running(url: str, timing: RelayTiming = CALM) -> AsyncIterator[Held]:
     held: Held
     client = RelayClient(
         url=RelayUrl.parse(url),
-        world=world(timing),
+        world=relay_world(timing),
         on_delivery=lambda rid, payload, _: held.delivered.append((rid, payload)),
         on_change=lambda: held.states.append(held.client.status.state),
     )
@@ -139,7 +133,7 @@ async def test_own_rids_are_told_before_the_first_message_and_changes_as_differe
 async def test_more_rids_than_the_relay_takes_are_cut_off_at_the_end() -> None:
     async def script(caller: Caller) -> None:
         await caller.socket.send(Welcome(1, False, 1000, 1000, 2, 0))
-        await _listen(caller)
+        await listen(caller)
 
     async with scripted_relay(script) as relay, running(relay.url) as held:
         held.client.subscribe([ME, OTHER, THIRD])
@@ -184,7 +178,7 @@ async def test_after_a_break_it_comes_back_and_says_all_again() -> None:
             await caller.gone()
 
     breaks: list[Caller] = []
-    async with scripted_relay(_after_welcome(script)) as relay, running(relay.url) as held:
+    async with scripted_relay(after_welcome(script)) as relay, running(relay.url) as held:
         held.client.subscribe([ME])
         news: list[int] = []
         held.client.watch(BOX, lambda last, _: news.append(last))
@@ -192,16 +186,8 @@ async def test_after_a_break_it_comes_back_and_says_all_again() -> None:
         assert RelayState.UNREACHABLE in held.states
 
 
-def _after_welcome(script: Script) -> Script:
-    async def welcome_first(caller: Caller) -> None:
-        await caller.socket.send(WELCOME)
-        await script(caller)
-
-    return welcome_first
-
-
 async def test_a_relay_that_is_not_there_is_tried_again_and_the_daemon_told_why() -> None:
-    async with scripted_relay(_after_welcome(lambda caller: caller.gone())) as relay:
+    async with scripted_relay(after_welcome(lambda caller: caller.gone())) as relay:
         url = relay.url
     async with running(url) as held:
         await until(lambda: held.client.status.state is RelayState.UNREACHABLE)
@@ -211,19 +197,19 @@ async def test_a_relay_that_is_not_there_is_tried_again_and_the_daemon_told_why(
         with pytest.raises(TransportFailure):
             await held.client.put(BOX, b"x")
         port = int(url.rpartition(":")[2])
-        async with scripted_relay(_after_welcome(lambda caller: caller.gone()), port=port):
+        async with scripted_relay(after_welcome(lambda caller: caller.gone()), port=port):
             await connected(held)
             assert held.client.status.problem is None
 
 
 async def test_a_changed_network_makes_the_next_try_immediate() -> None:
     patient = RelayTiming(backoff_first_s=600, backoff_s_max=600)
-    async with scripted_relay(_after_welcome(lambda caller: caller.gone())) as relay:
+    async with scripted_relay(after_welcome(lambda caller: caller.gone())) as relay:
         url = relay.url
     async with running(url, patient) as held:
         await until(lambda: held.client.status.state is RelayState.UNREACHABLE)
         port = int(url.rpartition(":")[2])
-        async with scripted_relay(_after_welcome(lambda caller: caller.gone()), port=port):
+        async with scripted_relay(after_welcome(lambda caller: caller.gone()), port=port):
             held.client.network_changed()
             await connected(held)
 
@@ -445,51 +431,3 @@ async def test_after_going_away_it_comes_back_soon() -> None:
     async with talking(script) as (held, relay):
         await until(lambda: relay.count >= 3)
         assert "restarts" in str(held.client.status.problem) or held.client.is_connected
-
-
-# ------------------------------------------------------------------ the pool
-
-
-async def test_each_relay_hears_of_its_own_rids_only() -> None:
-    async with (
-        scripted_relay(_after_welcome(_listen)) as one,
-        scripted_relay(_after_welcome(_listen)) as two,
-    ):
-        pool = RelayConnections(world=world())
-        pool.subscribe(one.url, [ME])
-        pool.subscribe(two.url, [OTHER])
-        pool.set_urls([one.url, two.url])
-        await until(lambda: all(r.count and r.callers[0].heard for r in (one, two)))
-        assert one.callers[0].heard[0] == Sub((ME,))
-        assert two.callers[0].heard[0] == Sub((OTHER,))
-        await pool.close()
-
-
-async def _listen(caller: Caller) -> None:
-    while True:
-        await caller.next()
-
-
-async def test_at_most_so_many_relays_are_used_and_junk_is_left_out() -> None:
-    pool = RelayConnections(world=world())
-    pool.set_urls(["junk", "https://x", *(f"ws://127.0.0.1:{9000 + n}" for n in range(POOL_MAX + 3))])
-    assert [relay.url for relay in pool.relays()] == [f"ws://127.0.0.1:{9000 + n}" for n in range(POOL_MAX)]
-    await pool.close()
-    pool.set_urls(["ws://127.0.0.1:1"])
-    assert list(pool.relays()) == []
-
-
-async def test_a_token_given_to_this_daemon_is_used_for_the_public_name() -> None:
-    seen: list[Frame] = []
-
-    async def script(caller: Caller) -> None:
-        await caller.socket.send(Welcome(1, True, 1000, 1000, 10, 0))
-        seen.append(await caller.next())
-        await caller.gone()
-
-    async with scripted_relay(script) as relay:
-        own = RelayUrl.parse(relay.url.replace("ws://", "ws://t0ken@"))
-        pool = RelayConnections(world=world(), own=[own])
-        pool.set_urls([relay.url])
-        await until(lambda: seen == [Auth(b"t0ken")])
-        await pool.close()
