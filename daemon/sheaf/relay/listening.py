@@ -12,7 +12,7 @@ from typing import Final
 from sheaf.core.base.errors import TransportFailure, UsageError
 from sheaf.core.base.limits import KIB
 
-READ_BYTES_MAX: Final = 16 * KIB
+READ_BYTES_MAX: Final = 8 * KIB
 """What one read brings at most, and is parsed before others have their turn."""
 SEND_BYTES: Final = 128 * KIB
 """What the kernel may hold for one client (it takes this twice): left alone, megabytes."""
@@ -78,7 +78,7 @@ def load_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> N
 
 def _shrink_tls_buffers() -> None:
     """asyncio gives each TLS connection 256 KiB to read into, which an idle one keeps (*measured*: 292 KiB
-    per connection, 51 with this). There is no parameter for it; this process serves nothing else."""
+    per connection, 43 with this). There is no parameter for it; this process serves nothing else."""
     if hasattr(SSLProtocol, "max_size"):
         SSLProtocol.max_size = READ_BYTES_MAX
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from sheaf.core.base.errors import TransportFailure, WireError
 from sheaf.core.wire.relay_frames import (
@@ -42,6 +43,8 @@ from sheaf.relay.mailboxes import Mailboxes
 from sheaf.relay.metrics import RelayMetrics
 from sheaf.relay.store import hash_token
 from sheaf.relay.tunnels import Tunnels
+
+FRAMES_IN_A_ROW: Final = 16
 
 
 class _Ended(Exception):
@@ -101,8 +104,11 @@ class Sessions:
             await self._hub.leave(client)  # (3)
 
     async def _serve_frames(self, client: Client) -> None:
-        limits = self._limits
+        limits, served = self._limits, 0
         while (data := await client.receive_raw()) is not None:
+            served += 1
+            if served % FRAMES_IN_A_ROW == 0:
+                await asyncio.sleep(0)  # what has come already is read without giving anybody else a turn
             frame = decode_frame(data, bytes_max=RELAY_FRAME_BYTES_MAX)
             client.heard_at = self._now()
             client.is_new = False
