@@ -14,59 +14,25 @@ from typing import Any
 import pytest
 
 from sheaf.core.base.ids import DeviceId, DocId, SpaceId, UserId
+from tests.support import couple as couple_support
+from tests.support.couple import ARRIVED_S_MAX, STORED_S_MAX
 from tests.support.daemon import Daemon, wait_until
 from tests.support.relay import RelayProcess
-from tests.support.world import Town, join, make_document, make_space, text
+from tests.support.world import Town
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
-STORED_S_MAX = 30.0
-ARRIVED_S_MAX = 60.0
 SPACE_NAME = "Sommerplanung-Wolkenkuckucksheim"
 TITLE = "Geheimtitel-Papageientaucher"
 WORDS = "Zwetschgendatschi um Mitternacht"
 
 
-class Couple:
-    """Ann and Ben, who share one space with one document."""
+class Couple(couple_support.Couple):
+    """Ann and Ben, and the relay they have."""
 
     def __init__(self, here: Town, relay: RelayProcess) -> None:
+        super().__init__(here, relay.url, space_name=SPACE_NAME, title=TITLE)
         self.relay = relay
-        arguments = ("--no-mdns", "--lan=127.0.0.1:0", f"--relay={relay.url}")
-        self.ann, self.ben = (here.daemon(name, arguments=arguments).start() for name in ("ann", "ben"))
-        self.space_id = make_space(self.ann, SPACE_NAME)
-        self.document_id = make_document(self.ann, self.space_id, title=TITLE)
-        join(self.ann, self.ben, self.space_id)
-
-    def write(self, words: str) -> None:
-        """As Ann; durable on return."""
-        answer = self.ann.request(
-            "PUT", f"/documents/{self.document_id}/content", params={"format": "text"}, content=words.encode()
-        )
-        assert answer.status_code in (200, 204), answer.text
-
-    def state(self) -> str:
-        """How far the document came to Ben, as Ann is told."""
-        people = self.ann.get(f"/documents/{self.document_id}/delivery")["people"]
-        return str(next(person["state"] for person in people if person["name"] == "ben"))
-
-    def until_stored(self) -> None:
-        wait_until(lambda: self.state() == "on_relay", timeout_s=STORED_S_MAX, what="it is on the relay")
-
-    def until_ben_has(self, words: str) -> None:
-        wait_until(
-            lambda: knows(self.ben, self.document_id) and text(self.ben, self.document_id) == words,
-            timeout_s=ARRIVED_S_MAX,
-            what="Ben has it",
-        )
-
-    def warning(self) -> str:
-        """What Ann is told about the relay."""
-        return str(self.ann.get(f"/spaces/{self.space_id}")["delivery"]["relay_warning"])
-
-
-def knows(daemon: Daemon, document_id: str) -> bool:
-    return daemon.request("GET", f"/documents/{document_id}").status_code == 200
 
 
 @pytest.fixture
