@@ -17,6 +17,7 @@ import structlog
 
 from sheaf.core.base.errors import ProtocolViolation
 from sheaf.core.base.ids import DeviceId, LogId, SpaceId, UserId
+from sheaf.core.base.limits import PEER_PROBE_S
 from sheaf.core.base.machine import Entropy
 from sheaf.core.crypto.identity import DeviceCertificate
 from sheaf.core.protocol import effects as fx
@@ -38,6 +39,8 @@ from sheaf.node.views import PeerView
 from sheaf.ports import Clock, Store, StunReport
 from sheaf.task_set import TaskSet
 
+SPARE_S: Final = 0.5
+"""How much longer than a doubted connection a worse one is kept that may have to take its place."""
 RETIRE_S: Final = 1.0
 """How long a replaced path goes on beside a better one."""
 STRANGERS_MAX: Final = 32
@@ -79,6 +82,7 @@ class PeerLinks:
         self._links: dict[DeviceId, PeerLink] = {}
         self._unnamed: dict[PeerLink, Callable[[str], None] | None] = {}
         self._retired: set[PeerLink] = set()
+        self._spares: dict[DeviceId, PeerLink] = {}
         self._last_seen: dict[DeviceId, int] = {}
         self.joins: Joins | None = None
         self.connections_made = 0
@@ -86,7 +90,7 @@ class PeerLinks:
 
     def close(self) -> None:
         """Say goodbye to everybody."""
-        for link in [*self._links.values(), *self._unnamed, *self._retired]:
+        for link in [*self._spares.values(), *self._links.values(), *self._unnamed, *self._retired]:
             link.close("the daemon is stopping")
 
     def space_changed(self, space_id: SpaceId) -> None:
@@ -167,20 +171,42 @@ class PeerLinks:
         if older is not None:
             older_rank = rank_of(older.channel.path)
             if not self._keeps_newcomer(device_id, link.is_offerer, rank, older_rank):
-                link.close("there is a connection already")
-                self._probe(older)  # a worse path is only offered by who has lost the better one
+                self._decline(device_id, link, older, is_worse=rank < older_rank)
                 return
-        self._links[device_id] = link
-        self.connections_made += 1
+        self._enter(device_id, link)
         if older is not None:
             self._retire(older, is_better=rank > older_rank)
         self._bound_strangers()
-        self._on_connected(device_id, rank)
+
+    def _enter(self, device_id: DeviceId, link: PeerLink) -> None:
+        """This is the connection to the device now."""
+        self._links[device_id] = link
+        self.connections_made += 1
+        self._on_connected(device_id, rank_of(link.channel.path))
         for host in self._library.hosts():
             if host.is_member(device_id):
                 host.seal_now()
         logger.info("connected", device=device_id.short, path=link.channel.path.value)
         self.link_changed(link)
+
+    def _decline(self, device_id: DeviceId, link: PeerLink, older: PeerLink, *, is_worse: bool) -> None:
+        """There is a connection already. Yet a worse path is mostly offered by who has lost the better
+        one: until that has shown that it lives, the newcomer is kept to take its place."""
+        self._probe(older)
+        spare = self._spares.pop(device_id, None)
+        if spare is not None:
+            spare.close("replaced by a newer connection")
+        if not is_worse:
+            link.close("there is a connection already")
+            return
+        self._spares[device_id] = link
+        self._tasks.spawn(self._let_spare_go(device_id, link), "spare path")
+
+    async def _let_spare_go(self, device_id: DeviceId, spare: PeerLink) -> None:
+        await asyncio.sleep(PEER_PROBE_S + SPARE_S)
+        if self._spares.get(device_id) is spare:
+            del self._spares[device_id]
+            spare.close("there is a connection already")
 
     def _retire(self, older: PeerLink, *, is_better: bool) -> None:
         """Let a replaced connection go: at once, or a moment after a better path was found, so that the
@@ -230,6 +256,8 @@ class PeerLinks:
         if self.joins is not None:
             self.joins.link_closed(link, reason)
         device_id = link.device_id
+        if device_id is not None and self._spares.get(device_id) is link:
+            del self._spares[device_id]
         if device_id is None or self._links.get(device_id) is not link:
             return
         del self._links[device_id]
@@ -239,6 +267,11 @@ class PeerLinks:
         for host in self._library.hosts():
             host.documents.device_left(device_id)
         self._on_closed(device_id, link.is_peer_fault)
+        spare = self._spares.pop(device_id, None)
+        if spare is not None and link.is_peer_fault:
+            spare.close("the other side broke the rules")
+        elif spare is not None:
+            self._enter(device_id, spare)
         self._events.publish("peers_changed")
 
     def join_requested(self, link: PeerLink, effect: fx.JoinRequested) -> None:

@@ -274,7 +274,7 @@ class PeerManager:
             except (TransportFailure, ProtocolViolation) as error:
                 failure, is_absent = str(error), False
                 break
-            if self._is_superfluous(connection, device_id):
+            if not call.is_replacing and self._is_superfluous(connection, device_id):
                 await connection.channel.close()
                 return
             self.links.adopt(
@@ -321,7 +321,7 @@ class PeerManager:
         smaller offers when it is poked; so the larger only asks back.
 
         Who calls although there is a connection has none on its side (it was killed, or moved), or
-        seeks a better path: ours is then found dead soon, and its next call is answered.
+        seeks a better path: ours is doubted, and called is all the same.
         """
         if self._is_closing:
             return

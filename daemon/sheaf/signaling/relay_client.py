@@ -106,6 +106,7 @@ class RelayClient:
         self._item_bytes_max = ITEM_BYTES_MAX
         self._hurry = asyncio.Event()
         self._doubt = asyncio.Event()
+        self._moved_at = float("-inf")
         self._is_stopped = False
 
     # ------------------------------------------------------------------ what it is
@@ -214,6 +215,7 @@ class RelayClient:
             connection.abort()
         else:
             self._doubt.set()
+            self._moved_at = self._world.now()
 
     def stop(self) -> None:
         """Nothing goes through any more; cancelling `run` then ends the connection."""
@@ -297,6 +299,9 @@ class RelayClient:
 
     async def _pause(self, failures: int, state: RelayState) -> None:
         timing = self._world.timing
+        moved_at, self._moved_at = self._moved_at, float("-inf")
+        if self._world.now() < moved_at + timing.doubt_s_max + 1:
+            return  # it ended because we moved, although the address is the same
         pause_s = min(
             timing.backoff_s_max,
             timing.backoff_first_s * timing.backoff_factor ** min(max(0, failures - 1), 40),

@@ -7,7 +7,8 @@ Invariants:
 1. Of two devices the one with the smaller id dials; the other pokes, which asks to be dialled. Over a relay
    both begin with a poke, which costs little when nobody is there; the smaller dials when it is poked.
 2. One connection per device: nothing is started towards a device that is connected, except the search for a
-   better path; when two sessions come up all the same, `keeps_newcomer` decides alike on both sides.
+   better path, and a call to one that asks for it and so has lost what we still have; when two sessions come
+   up all the same, `keeps_newcomer` decides alike on both sides.
 3. Failures back off with jitter (0.5 s on a freshly seen LAN address, else 1 s, × 1.5 up to 60 s);
    a new sighting of an address makes the next try immediate, and a device with several addresses
    is tried at each of them before a pause, but no device more often than every `REDIAL_MIN_S`.
@@ -45,6 +46,9 @@ SETTLED_S: Final = 60.0
 EXPECTED_S: Final = 15.0
 """A connection that ends so soon after our addresses changed, or after the other side called although it was
 there, is followed by a call at once."""
+MISSED_S: Final = 2.0
+"""Who asks to be called so long after the best of connections was made has lost it. Earlier it may just have
+asked before it knew."""
 REDIAL_MIN_S: Final = 0.25
 REDIAL_AGAIN_S: Final = 1.0
 """Who pokes over a relay while it is being called there, and not just since, was restarted: once more."""
@@ -70,6 +74,8 @@ class Dial:
     address: str
     better_than: PathRank | None = None
     """Only paths above this one are of use."""
+    is_replacing: bool = False
+    """There is a connection, but the other side seems to have lost it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +184,8 @@ class Dialer:
         entry = self._devices.get(device)
         if entry is not None:
             line = self._line(entry, address)
+            if line.calling is None:  # made when the device was connected, or when it was not
+                line = self._line(entry, address, is_connected=not entry.is_connected)
             if line.calling == (address or "") or (line.calling is None and line is not entry.upgrade):
                 line.end()
                 self._after_failure(entry, line, now, is_absent=is_absent)
@@ -278,15 +286,16 @@ class Dialer:
         if entry is None or not entry.is_wanted:
             return None
         entry.missed_at = now
-        line = self._line(entry, address)
+        is_missed = entry.is_at_best and now >= entry.ranked_at + MISSED_S
+        line = self._line(entry, address, is_connected=entry.is_connected and not is_missed)
         is_again = line is entry.relay and line.is_busy and not line.is_again
         pause_s = REDIAL_AGAIN_S if is_again else REDIAL_MIN_S
         is_too_soon = now < line.called_at + pause_s and not line.is_poking
-        if entry.is_at_best or is_too_soon or (line.is_busy and not is_again):
+        if (entry.is_at_best and not is_missed) or is_too_soon or (line.is_busy and not is_again):
             return None
         where = address or self.address_of(device) or ""
         line.begin(where, now, CALL_PATIENCE_S, is_poking=False, is_again=is_again)
-        return Dial(device, where, entry.rank)
+        return Dial(device, where, None if is_missed else entry.rank, is_replacing=is_missed)
 
     def address_of(self, device: DeviceId) -> str | None:
         """Where to try this device first: seen most recently on the LAN, else given by hand."""
@@ -313,8 +322,9 @@ class Dialer:
         return entry
 
     @staticmethod
-    def _line(entry: KnownDevice, address: str | None) -> Line:
-        if entry.is_connected:
+    def _line(entry: KnownDevice, address: str | None, *, is_connected: bool | None = None) -> Line:
+        """The line of a call; `is_connected` as the call goes by, which the device may not be any more."""
+        if entry.is_connected if is_connected is None else is_connected:
             return entry.upgrade
         return entry.relay if address is not None and is_relay_address(address) else entry.direct
 

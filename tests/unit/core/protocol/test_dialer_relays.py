@@ -162,12 +162,37 @@ def test_a_break_that_was_expected_is_followed_by_a_call_at_once(why: str) -> No
     at_relay(dialer)
     dialer.connected(HIGH, 1)
     if why == "we moved":
-        dialer.network_changed(100)
+        dialer.network_changed(2)
     else:
-        assert dialer.poked(HIGH, 100, RELAY) is None  # we believe to be connected
-    assert dialer.closed(HIGH, 103) == [Poke(HIGH, RELAY)]
-    dialer.connected(HIGH, 104)
-    assert dialer.closed(HIGH, 104 + EXPECTED_S) == []
+        assert dialer.poked(HIGH, 2, RELAY) is None  # it may have asked before it knew
+    assert dialer.closed(HIGH, 5) == [Poke(HIGH, RELAY)]
+    dialer.connected(HIGH, 6)
+    assert dialer.closed(HIGH, 6 + EXPECTED_S) == []
+
+
+def test_who_asks_for_a_call_has_lost_the_connection_that_we_still_have() -> None:
+    dialer = make_dialer()
+    at_relay(dialer)
+    dialer.connected(HIGH, 1)
+    assert dialer.poked(HIGH, 100, RELAY) == Dial(HIGH, RELAY, None, is_replacing=True)
+    assert dialer.poked(HIGH, 100.1, RELAY) is None
+    assert dialer.closed(HIGH, 101) == []  # it is being called
+    dialer.connected(HIGH, 102)
+    assert not dialer.is_dialling(HIGH)
+    assert dialer.closed(HIGH, 200) == []
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_a_call_to_replace_a_connection_that_fails_is_followed_by_others(is_closed: bool) -> None:
+    dialer = make_dialer()
+    at_relay(dialer)
+    dialer.connected(HIGH, 1)
+    dialer.poked(HIGH, 100, RELAY)
+    if is_closed:
+        dialer.closed(HIGH, 101)
+    dialer.failed(HIGH, RELAY, 102)
+    assert not dialer.is_dialling(HIGH)
+    assert bool(dialer.wake(110)) == is_closed
 
 
 def test_a_poke_from_before_the_connection_does_not_count_when_it_ends() -> None:
@@ -182,7 +207,7 @@ def test_after_a_fault_of_the_peers_there_is_no_hurry_over_relays_either() -> No
     dialer = make_dialer()
     at_relay(dialer)
     dialer.connected(HIGH, 1)
-    dialer.poked(HIGH, 9, RELAY)
+    dialer.poked(HIGH, 2, RELAY)
     dialer.closed(HIGH, 10, is_peer_fault=True)
     assert (dialer.next_wake() or 0) >= 10 + 0.75 * BACKOFF_MAX_S
 
@@ -320,9 +345,10 @@ def test_whatever_happens_calls_stay_bounded_and_go_on(
     def take(effects: list[DialEffect]) -> None:
         for effect in effects:
             assert effect.device_id != OWN
-            if isinstance(effect, Dial) and effect.better_than is None:
+            is_replacing = isinstance(effect, Dial) and effect.is_replacing
+            if isinstance(effect, Dial) and effect.better_than is None and not is_replacing:
                 assert effect.device_id not in connected
-            assert connected.get(effect.device_id) is not PathRank.DIRECT
+            assert (connected.get(effect.device_id) is PathRank.DIRECT) == is_replacing
             open_calls[effect.device_id, effect.address] = now
 
     take(dialer.set_wanted([LOW, HIGH], now))
