@@ -120,9 +120,10 @@ class Client:
         Raises:
             TransportFailure: gone, or it has not read anything for a long time.
         """
-        if self._connection.state is not State.OPEN:
+        connection = self._connection
+        if connection.state is not State.OPEN or connection.transport.is_closing():
             raise TransportFailure("the client is gone")
-        broadcast((self._connection,), data)
+        broadcast((connection,), data)
         await self.answered()
 
     # ------------------------------------------------------------------ in
