@@ -16,12 +16,15 @@ from tests.bench.relay_rig import (
     Server,
     alternating,
     bare,
+    helpers_us,
     load_s,
     loaded,
+    note,
     peer,
     per_core,
     relay_process,
     share_of,
+    us,
 )
 from tests.bench.report import Spread
 from tests.support.nats import NATS_SERVER, nats_server
@@ -55,6 +58,7 @@ async def _connections(bench: Bench) -> None:
             lambda: loaded(ours, "connect", count=VISITORS, seconds=load_s(bench), sources=sources(SOURCES)),
             lambda: loaded(theirs, "greet", count=VISITORS, seconds=load_s(bench), sources=sources(SOURCES)),
         )
+    note(bench, connect_us=us(mine))
     bench.report.add(
         PART,
         "connections per second and core: handshake, WELCOME, SUB, PING, gone",
@@ -74,6 +78,7 @@ async def _signals(bench: Bench) -> None:
         )
     for each in mine:
         assert each.facts["delivered"] >= each.done, "SENT without DELIVER"
+    note(bench, signal_us=us(mine))
     bench.report.add(
         PART,
         f"signalling messages per second and core, {SIGNAL_BYTES} bytes, SEND → DELIVER and SENT",
@@ -94,11 +99,12 @@ async def _mailboxes(bench: Bench) -> None:
                 bench,
                 lambda: _asked(relay, "put", writers, seconds),  # noqa: B023  # used before the next turn
                 lambda: bare("sqlite", str(_fresh(bench)), str(ITEM_BYTES), str(seconds)),
-                rounds=2,
             )
             _add(bench, "puts", "SQLite", writers, mine, beside, "bare commits of one writer")
-        (mine,) = await alternating(bench, lambda: _asked(relay, "get", READERS, seconds), rounds=2)
+        note(bench, put_sqlite_us=us(mine))
+        (mine,) = await alternating(bench, lambda: _asked(relay, "get", READERS, seconds))
         _add(bench, "gets", "SQLite", READERS, mine)
+        note(bench, get_sqlite_us=us(mine))
     assert NATS_SERVER is not None, "no nats-server here"
     with nats_server(bench.scratch / "nats") as nats:
         async with relay_process(bench, "nats", store=nats.url) as node:
@@ -109,11 +115,12 @@ async def _mailboxes(bench: Bench) -> None:
                     bench,
                     lambda: _asked(relay, "put", writers, seconds),  # noqa: B023
                     lambda: bare(*words),  # noqa: B023
-                    rounds=2,
                 )
                 _add(bench, "puts", "JetStream", writers, mine, beside, "bare publishes")
-            (mine,) = await alternating(bench, lambda: _asked(relay, "get", READERS, seconds), rounds=2)
+            note(bench, put_nats_us=us(mine), put_nats_server_us=helpers_us(mine))
+            (mine,) = await alternating(bench, lambda: _asked(relay, "get", READERS, seconds))
             _add(bench, "gets", "JetStream", READERS, mine)
+            note(bench, get_nats_us=us(mine), get_nats_server_us=helpers_us(mine))
 
 
 async def _asked(relay: Server, kind: str, at_once: int, seconds: float) -> Measured:
@@ -168,13 +175,14 @@ async def _tunnels(bench: Bench) -> None:
                 bench,
                 lambda: loaded(ours, "tunnel", **load),  # noqa: B023
                 lambda: loaded(theirs, "raw", **load),  # noqa: B023
-                rounds=2,
             )
             _add_tunnel(bench, size, mine, beside)
 
 
 def _add_tunnel(bench: Bench, size: int, mine: Sequence[Measured], beside: Sequence[Measured]) -> None:
     pairs = list(zip(mine, beside, strict=True))
+    cost_us = size / Spread.of([_mb_core(each) for each in mine]).median
+    note(bench, **{f"tunnel_{size}_us": cost_us})
     by_clock = Spread.of([_mb_s(a) / _mb_s(b) for a, b in pairs])
     by_core = Spread.of([_mb_core(a) / _mb_core(b) for a, b in pairs])
     bench.report.add(

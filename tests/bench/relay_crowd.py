@@ -18,6 +18,7 @@ from tests.bench.relay_rig import (
     alternating,
     load_s,
     loaded,
+    note,
     program,
     relay_process,
     rss_bytes,
@@ -55,6 +56,12 @@ async def measure_idle(bench: Bench) -> None:
     async with relay_process(bench, "idle", "--max-connections", str(daemons + 100)) as relay:
         crowd = await _gather(bench, relay, daemons, PING_EVERY_S)
     each_bytes = crowd.each_bytes[0]
+    note(
+        bench,
+        idle_bytes=each_bytes,
+        ping_us=crowd.cpu_share / daemons * PING_EVERY_S * 1e6,
+        arrive_us=crowd.coming_cpu_s / daemons * 1e6,
+    )
     bench.report.add(
         PART,
         f"memory per idle daemon ({RIDS} ids, {WATCHES} watches), {daemons} of them, bytes",
@@ -90,10 +97,10 @@ async def measure_fleet(bench: Bench) -> None:
                 bench,
                 lambda: loaded(both, "signal", other_port=there.port, **near),
                 lambda: loaded(both, "signal", **near),
-                rounds=2,
             )
             far = Spread.of([each.per_core_of_all_s for each in apart])
             close = Spread.of([each.per_core_of_all_s for each in together])
+            note(bench, fleet_signal_us=1e6 / far.median, node_signal_us=1e6 / close.median)
             bench.report.add(
                 PART,
                 "signalling messages per second and core between two nodes (both and NATS counted)",
@@ -104,6 +111,12 @@ async def measure_fleet(bench: Bench) -> None:
             daemons = FLEET_DAEMONS // (10 if bench.is_quick else 1)
             server = Server(relay.pid, relay.port, (nats.pid,))
             crowd = await _gather(bench, server, daemons, 6.0)
+    note(
+        bench,
+        fleet_idle_bytes=crowd.each_bytes[0],
+        nats_idle_bytes=crowd.each_bytes[1],
+        fleet_arrive_us=crowd.coming_cpu_s / daemons * 1e6,
+    )
     bench.report.add(
         PART,
         f"memory per idle daemon on a node of a fleet, {daemons} of them, bytes",

@@ -167,7 +167,7 @@ def load_s(bench: Bench) -> float:
 
 
 async def alternating(
-    bench: Bench, *loads: Callable[[], Awaitable[Measured]], rounds: int = 3
+    bench: Bench, *loads: Callable[[], Awaitable[Measured]], rounds: int = 2
 ) -> list[list[Measured]]:
     """Each load in turn, some rounds; the results by load."""
     found: list[list[Measured]] = [[] for _ in loads]
@@ -186,3 +186,19 @@ def share_of(mine: Sequence[Measured], beside: Sequence[Measured]) -> str:
     """Of the work that the peer did with a second of a core."""
     ratios = [a.per_core_s / b.per_core_s for a, b in zip(mine, beside, strict=True)]
     return f"{Spread.of(ratios).median:.0%}"
+
+
+def note(bench: Bench, **costs: float) -> None:
+    """Keep unit costs for `relay_sum`: microseconds of a core (`_us`) and bytes (`_bytes`)."""
+    kept = bench.report.facts.setdefault("relay", {})
+    kept.update({name: round(cost, 1) for name, cost in costs.items()})
+
+
+def us(results: Sequence[Measured]) -> float:
+    """Microseconds of a server's core for one piece of work, the median over the rounds."""
+    return Spread.of([1e6 / each.per_core_s for each in results]).median
+
+
+def helpers_us(results: Sequence[Measured]) -> float:
+    """The same of its helpers."""
+    return Spread.of([1e6 / each.per_helpers_core_s for each in results]).median
