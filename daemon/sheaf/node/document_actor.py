@@ -345,7 +345,8 @@ class DocumentActor:
         self._spread_presence(change, source=None)
 
     def remote_presence(self, device: DeviceId, data: bytes) -> None:
-        """Presence from a peer's tabs; junk is dropped."""
+        """Presence from a peer's tabs; junk is dropped. Who just opened the page is told who is here."""
+        was_here = self.presence.states_of([device]) is not None
         try:
             change = self.presence.apply(device, data, self._clock.now())
         except ProtocolViolation:
@@ -353,6 +354,9 @@ class DocumentActor:
         for client_id in clients_of(change):
             self.host.claims.shown_elsewhere(client_id)
         self._spread_presence(change, source=device)
+        here = self.local_presence_states()
+        if here is not None and not was_here and self.presence.states_of([device]) is not None:
+            self.host.share_presence(self.doc_id, here)
 
     def device_left(self, device: DeviceId) -> None:
         """A peer is gone, and everybody who typed there."""

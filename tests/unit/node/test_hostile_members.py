@@ -108,6 +108,26 @@ async def test_presence_reaches_the_other_machine_and_ends_with_the_tab() -> Non
         await two.close()
 
 
+async def test_who_opens_a_page_is_told_who_has_it_open_elsewhere_though_nobody_moves() -> None:
+    lan = MemoryLan()
+    async with running(machine(lan, "ann"), machine(lan, "bob")) as (ann, bob):
+        space = (await ann.create_space("Home")).space_id
+        doc = await new_text(ann, space)
+        await join(ann, bob, space)
+        await until(lambda: bob.documents(space))
+        here, there, early = Listener(), Listener(), Listener()
+        handles = [await ann.open_document(doc, here), await bob.open_document(doc, early)]
+        handles[0].awareness(encode_awareness([AwarenessEntry(7, 1, '{"user":{"name":"Ann"}}')]))
+        await until(lambda: early.presence)  # it came, and is forgotten with the page
+        await handles[1].close()
+        late = await bob.open_document(doc, there)
+        late.awareness(encode_awareness([AwarenessEntry(8, 1, '{"user":{"name":"Bob"}}')]))
+        await until(lambda: any(b"Ann" in data for data in there.presence))
+        await until(lambda: any(b"Bob" in data for data in here.presence))
+        await handles[0].close()
+        await late.close()
+
+
 async def test_nobody_can_take_the_client_id_that_a_tabs_presence_shows_before_its_first_word() -> None:
     lan = MemoryLan()
     async with running(machine(lan, "ann"), machine(lan, "mal")) as (ann, mal):
