@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -45,58 +44,14 @@ from sheaf.core.wire.relay_requests import (
 from sheaf.core.wire.relay_words import RefusalCode
 from sheaf.relay.store import NO_INCARNATION
 from tests.support.daemon import eventually
-from tests.support.nats import NatsServer, nats_server, needs_nats
-from tests.support.proxy import RoundRobin, round_robin
+from tests.support.fleet import RECOVERY_S, Fleet, running_fleet
+from tests.support.nats import needs_nats
 from tests.support.relay import FrameClient, RelayProcess, frame_client
 
 pytestmark = [pytest.mark.e2e, needs_nats]
 
 ADA, BEN = RendezvousId(b"a" * 16), RendezvousId(b"b" * 16)
 BOX, TOKEN = b"m" * 16, b"t" * 32
-RECOVERY_S = 20.0
-"""A node or NATS is back, a client is connected again: in seconds, but on any machine."""
-
-
-@dataclass
-class Fleet:
-    """The nodes, what they share, and what is in front of them."""
-
-    nodes: list[RelayProcess]
-    nats: NatsServer
-    proxy: RoundRobin
-
-    @property
-    def url(self) -> str:
-        """The only address that clients know."""
-        return f"ws://127.0.0.1:{self.proxy.port}"
-
-    def node_of(self, port: int) -> RelayProcess:
-        """The node that listens there."""
-        return next(node for node in self.nodes if node.port == port)
-
-    def node_of_last(self) -> RelayProcess:
-        """The node that the last connection went to."""
-        return self.node_of(self.proxy.served[-1])
-
-    async def are_healthy(self) -> None:
-        """Wait until every node that runs says that it serves."""
-        for node in self.nodes:
-            await eventually(lambda node=node: node.http("/healthz")[0] == 200, timeout_s=RECOVERY_S)
-
-
-@contextlib.contextmanager
-def running_fleet(folder: Path) -> Iterator[Fleet]:
-    """Three nodes, a NATS and a proxy."""
-    with contextlib.ExitStack() as stack:
-        nats = stack.enter_context(nats_server(folder / "nats"))
-        nodes = [RelayProcess(folder / f"node{number}", store=nats.url) for number in range(3)]
-        for node in nodes:
-            node.spawn()
-            stack.callback(node.stop)
-        for node in nodes:
-            assert node.ready_or_ended() is None, node.log()
-        proxy = stack.enter_context(round_robin([node.port for node in nodes]))
-        yield Fleet(nodes, nats, proxy)
 
 
 @pytest.fixture(scope="module")
