@@ -35,7 +35,7 @@ from sheaf.core.wire.relay_url import RelayUrl
 from sheaf.data_dir import DaemonFile, remove_daemon_file, write_daemon_file
 from sheaf.discovery.interfaces import describe_interfaces
 from sheaf.discovery.mdns import MdnsDiscovery
-from sheaf.discovery.network import InterfacePolicy, NetworkWatch, has_address, usable_addresses
+from sheaf.discovery.network import InterfacePolicy, NetworkWatch, usable_addresses
 from sheaf.discovery.static import NoDiscovery, parse_address
 from sheaf.keystore.choice import open_keystore
 from sheaf.log import configure_logging
@@ -175,7 +175,7 @@ async def _network(
     policy = InterfacePolicy()
     resolver = Resolver()
     own_relays = [RelayUrl.parse(text) for text in settings.relays]
-    relays = RelayConnections(world=_relay_world(resolver), own=own_relays)
+    relays = RelayConnections(world=_relay_world(resolver, watch_network), own=own_relays)
     tunnel = Tunnel(
         identity=TlsIdentity.make(),
         dial=partial(dial_tunnel, resolver=resolver),
@@ -214,7 +214,7 @@ async def _network(
         relays=relays,
         stun=stun.report,
         on_udp=stun.on_alive,
-        has_address=has_address,
+        has_address=watch_network.has_address,
         own_relays=tuple(url.text for url in own_relays),
         static_addresses=tuple(parse_address(address) for address in settings.peers),
         local_addresses=lambda: usable_addresses(policy),
@@ -227,13 +227,13 @@ def _stun_of(relays: RelayConnections) -> list[str]:
     return [relay.status.stun for relay in relays.relays() if relay.status.stun is not None]
 
 
-def _relay_world(resolver: Resolver) -> RelayWorld:
+def _relay_world(resolver: Resolver, watch_network: NetworkWatch) -> RelayWorld:
     clock = SystemClock()
     return RelayWorld(
         door=RelayDoor(resolver=resolver),
         now=clock.now,
         wall_ms=clock.wall_ms,
-        has_address=has_address,
+        has_address=watch_network.has_address,
         chance=lambda: int.from_bytes(system_entropy(4), "big") / 2**32,
     )
 

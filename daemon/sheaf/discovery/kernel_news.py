@@ -1,7 +1,7 @@
 """Hears from the kernel when links or addresses change (Linux, rtnetlink(7)).
 
-That something changed, and which interfaces lost an address meanwhile; the reader looks for itself what
-there is now. A laptop carried from one home to another may get the very same address again, and yet
+That something changed, and which addresses were lost meanwhile; the reader looks for itself what there is
+now. A laptop carried from one home to another may get the very same address again, and yet
 nothing that was open goes on. Where there is no netlink (another system, a sandbox that forbids it) it
 stays silent and polling has to do.
 """
@@ -9,6 +9,7 @@ stays silent and polling has to do.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 import struct
 import sys
@@ -25,6 +26,10 @@ _HEADER: Final = struct.Struct("=IHHII")
 """nlmsghdr: length with header, type, flags, sequence, port."""
 _ADDRESS: Final = struct.Struct("=BBBBI")
 """ifaddrmsg: family, prefix length, flags, scope, interface."""
+_ATTRIBUTE: Final = struct.Struct("=HH")
+"""rtattr: length with these four bytes, type."""
+_IFA_ADDRESS: Final = 1
+_IFA_LOCAL: Final = 2
 
 
 class KernelNews:
@@ -32,7 +37,7 @@ class KernelNews:
 
     def __init__(self) -> None:
         self.changed = asyncio.Event()
-        self._lost: set[int] = set()
+        self._lost: set[str] = set()
         self._socket: socket.socket | None = None
 
     @property
@@ -40,8 +45,8 @@ class KernelNews:
         """Whether the kernel tells us at all."""
         return self._socket is not None
 
-    def take_lost(self) -> frozenset[int]:
-        """The interfaces (by number) that lost an address since this was asked last."""
+    def take_lost(self) -> frozenset[str]:
+        """The addresses that were lost since this was asked last; they may be there again."""
         lost, self._lost = frozenset(self._lost), set()
         return lost
 
@@ -69,16 +74,32 @@ class KernelNews:
             return
 
 
-def lost_addresses(messages: bytes) -> Iterator[int]:
-    """The interfaces whose address is gone, by a datagram of netlink messages; total (netlink(7))."""
+def lost_addresses(messages: bytes) -> Iterator[str]:
+    """The addresses that are gone, by a datagram of netlink messages; total (netlink(7), rtnetlink(7))."""
+    for kind, body in _messages(messages):
+        if kind == _RTM_DELADDR and len(body) >= _ADDRESS.size:
+            for attribute, value in _attributes(body[_ADDRESS.size :]):
+                if attribute in (_IFA_ADDRESS, _IFA_LOCAL) and len(value) in (4, 16):
+                    yield str(ipaddress.ip_address(value))
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
     at = 0
-    while at + _HEADER.size <= len(messages):
-        length, kind, _, _, _ = _HEADER.unpack_from(messages, at)
-        end = at + length
-        if length < _HEADER.size or end > len(messages):
+    while at + _HEADER.size <= len(data):
+        length, kind, _, _, _ = _HEADER.unpack_from(data, at)
+        if length < _HEADER.size or at + length > len(data):
             return
-        if kind == _RTM_DELADDR and length >= _HEADER.size + _ADDRESS.size:
-            yield _ADDRESS.unpack_from(messages, at + _HEADER.size)[4]
+        yield kind, data[at + _HEADER.size : at + length]
+        at += length + -length % 4
+
+
+def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    at = 0
+    while at + _ATTRIBUTE.size <= len(data):
+        length, kind = _ATTRIBUTE.unpack_from(data, at)
+        if length < _ATTRIBUTE.size or at + length > len(data):
+            return
+        yield kind, data[at + _ATTRIBUTE.size : at + length]
         at += length + -length % 4
 
 

@@ -152,11 +152,18 @@ class NetworkWatch:
         self._tasks = TaskSet("network watch")
         self._listeners: list[Callable[[], None]] = []
         self._current: tuple[InterfaceAddress, ...] = ()
+        self._lost: frozenset[str] = frozenset()
 
     @property
     def addresses(self) -> tuple[InterfaceAddress, ...]:
         """The chosen addresses as last polled, link-local ones included."""
         return self._current
+
+    def has_address(self, address: str) -> bool:
+        """Whether what was connected from this address may go on: the machine has it, and listeners that
+        are told of a change just now are not told because it was gone meanwhile (another network often
+        gives the very same)."""
+        return address not in self._lost and has_address(address)
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call `listener` after every change; it only enqueues."""
@@ -180,14 +187,16 @@ class NetworkWatch:
             await self._wait(pause_s)
             fresh = await self._poll()
             has_slept = self._wall() - before > pause_s + SLEEP_S
-            has_moved = not self._news.take_lost().isdisjoint(a.index for a in self._current)
-            if fresh == self._current and not has_slept and not has_moved:
+            lost = self._news.take_lost() & {a.address for a in self._current}
+            if fresh == self._current and not has_slept and not lost:
                 continue
             self._current = fresh
             shown = ",".join(a.address for a in fresh) or "none"
             _log.info("network changed addresses=%s has_slept=%s", shown, has_slept)
+            self._lost = lost
             for listener in self._listeners:
                 listener()
+            self._lost = frozenset()
 
     def _pause_s(self) -> float:
         if self._poll_s is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import struct
 
 import pytest
@@ -103,17 +104,19 @@ async def test_n4_the_kernels_word_is_enough_no_poll_is_needed() -> None:
 
 async def test_n4_the_same_address_on_another_network_is_a_change() -> None:
     told: list[bool] = []
-    news = KernelNews()
-    watch = NetworkWatch(policy=InterfacePolicy(), read=lambda: (WIFI,), poll_s=3600, news=news)
-    watch.on_change(lambda: told.append(True))
+    news, here = KernelNews(), InterfaceAddress("lo", 1, "127.0.0.1")
+    watch = NetworkWatch(policy=InterfacePolicy(), read=lambda: (here,), poll_s=3600, news=news)
+    watch.on_change(lambda: told.append(watch.has_address(here.address)))
     await watch.start()
-    news._lost.add(DOCKER.index)
+    news._lost.add(DOCKER.address)
     news.changed.set()
     await asyncio.sleep(network.SETTLE_S + 0.1)
     assert not told
-    news._lost.add(WIFI.index)
+    news._lost.add(here.address)
     news.changed.set()
-    await eventually(lambda: told == [True])
+    await eventually(lambda: told == [False])
+    assert watch.has_address(here.address)
+    assert not watch.has_address("203.0.113.77")
     await watch.close()
 
 
@@ -122,16 +125,24 @@ def message(kind: int, body: bytes) -> bytes:
     return raw + bytes(-len(raw) % 4)
 
 
-def test_n4_the_kernel_names_the_interface_that_lost_an_address() -> None:
-    address = struct.pack("=BBBBI", 2, 24, 0, 0, 3)
-    noise = message(16, bytes(30)) + message(20, address)
-    assert set(lost_addresses(noise + message(21, address + bytes(20)) + noise)) == {3}
+def attribute(kind: int, value: bytes) -> bytes:
+    raw = struct.pack("=HH", 4 + len(value), kind) + value
+    return raw + bytes(-len(raw) % 4)
+
+
+def test_n4_the_kernel_names_the_address_that_was_lost() -> None:
+    about = struct.pack("=BBBBI", 2, 24, 0, 0, 3)
+    four, six = ipaddress.ip_address("192.168.1.4").packed, ipaddress.ip_address("fd00::4").packed
+    gone = about + attribute(3, b"eth0\0") + attribute(1, four) + attribute(2, four) + attribute(1, six)
+    noise = message(16, bytes(30)) + message(20, gone)
+    assert set(lost_addresses(noise + message(21, gone) + noise)) == {"192.168.1.4", "fd00::4"}
     assert set(lost_addresses(noise)) == set()
 
 
 @given(st.binary(max_size=200))
 def test_whatever_the_kernel_says_is_read_to_its_end(junk: bytes) -> None:
-    assert len(list(lost_addresses(junk))) <= len(junk) // 16
+    for data in (junk, message(21, junk)):
+        assert len(list(lost_addresses(data))) <= len(data) // 8
 
 
 async def test_where_the_kernel_may_not_be_asked_polling_has_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
