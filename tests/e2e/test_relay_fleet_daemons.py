@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.acquaintance import Acquaintance, path, start_together, write_on_both_sides
 from tests.support.couple import ARRIVED_S_MAX, Couple
 from tests.support.daemon import Daemon, wait_until
 from tests.support.fleet import Fleet, running_fleet
+from tests.support.nat import Nat, internet
 from tests.support.nats import needs_nats
 from tests.support.relay import RelayProcess
 from tests.support.world import Town, until_equal
@@ -146,3 +148,33 @@ def test_nats_comes_back_with_an_old_state_and_nothing_is_lost(fleet: Fleet, cou
     couple.ann.kill()
     couple.ben.start()
     couple.until_ben_has("in the backup, and later")
+
+
+@pytest.mark.netns
+def test_the_tunnel_of_two_without_a_direct_path_meets_at_one_node(
+    here: Town, acquaintance: Acquaintance, tmp_path: Path
+) -> None:
+    """Both routers are symmetric: what the two say goes through one node, which neither of them chose."""
+    with internet(Nat.SYMMETRIC, Nat.SYMMETRIC) as world, running_fleet(tmp_path, world.servers[0]) as fleet:
+        arguments = ("--no-mdns", f"--relay={fleet.url}")
+        ada, ben = (
+            acquaintance.move_in(here, name, home[0], *arguments)
+            for name, home in zip(("ada", "ben"), world.homes, strict=True)
+        )
+        start_together(ada, ben)
+        for turn in range(3):
+            for daemon in (ada, ben):
+                wait_until(
+                    lambda d=daemon: path(d) == "relay", timeout_s=BACK_S_MAX, what="they are in touch"
+                )
+            write_on_both_sides(
+                ada, ben, document_id=acquaintance.document_id, what=f"turn {turn}", timeout_s=BACK_S_MAX
+            )
+            (meeting,) = [node for node in fleet.nodes if node.metrics()["sheaf_relay_tunnels"] == 1]
+            meeting.kill()
+            write_on_both_sides(
+                ada, ben, document_id=acquaintance.document_id, what=f"and on {turn}", timeout_s=BACK_S_MAX
+            )
+            meeting.start()
+        for daemon in (ada, ben):
+            daemon.stop()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.support.daemon import eventually
 from tests.support.nats import NatsServer, nats_server
+from tests.support.netns import Computer
 from tests.support.proxy import RoundRobin, round_robin
 from tests.support.relay import RelayProcess
 
@@ -27,7 +28,7 @@ class Fleet:
     @property
     def url(self) -> str:
         """The only address that clients know."""
-        return f"ws://127.0.0.1:{self.proxy.port}"
+        return f"ws://{self.nodes[0].host}:{self.proxy.port}"
 
     def node_of(self, port: int) -> RelayProcess:
         """The node that listens there."""
@@ -44,15 +45,22 @@ class Fleet:
 
 
 @contextlib.contextmanager
-def running_fleet(folder: Path) -> Iterator[Fleet]:
-    """Three nodes, a NATS and a proxy."""
+def running_fleet(folder: Path, at: Computer | None = None) -> Iterator[Fleet]:
+    """Three nodes, a NATS and a proxy, on this machine or on a computer of its own."""
+    host = "127.0.0.1" if at is None else str(at.address)
+    prefix = () if at is None else at.command([])
+    enter = contextlib.nullcontext if at is None else at.entered
     with contextlib.ExitStack() as stack:
-        nats = stack.enter_context(nats_server(folder / "nats"))
-        nodes = [RelayProcess(folder / f"node{number}", store=nats.url) for number in range(3)]
+        nats = stack.enter_context(nats_server(folder / "nats", prefix=prefix))
+        nodes = [
+            RelayProcess(folder / f"node{number}", store=nats.url, host=host, prefix=prefix, enter=enter)
+            for number in range(3)
+        ]
         for node in nodes:
             node.spawn()
             stack.callback(node.stop)
         for node in nodes:
             assert node.ready_or_ended() is None, node.log()
-        proxy = stack.enter_context(round_robin([node.port for node in nodes]))
+        ports = [node.port for node in nodes]
+        proxy = stack.enter_context(round_robin(ports, host=host, enter=enter))
         yield Fleet(nodes, nats, proxy)

@@ -11,7 +11,7 @@ import json
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -27,10 +27,11 @@ needs_nats = pytest.mark.skipif(
 
 
 class NatsServer:
-    """One nats-server on loopback."""
+    """One nats-server on loopback, of a network namespace if `prefix` leads into one."""
 
-    def __init__(self, folder: Path, *, has_jetstream: bool = True) -> None:
+    def __init__(self, folder: Path, *, has_jetstream: bool = True, prefix: Sequence[str] = ()) -> None:
         self._folder = folder
+        self._prefix = tuple(prefix)
         self._has_jetstream = has_jetstream
         self._store = folder / "jetstream"
         self._port = -1
@@ -53,7 +54,7 @@ class NatsServer:
         self._folder.mkdir(parents=True, exist_ok=True)
         for stale in self._folder.glob("*.ports"):
             stale.unlink()
-        command = [NATS_SERVER, "-a", "127.0.0.1", "-p", str(self._port)]
+        command = [*self._prefix, NATS_SERVER, "-a", "127.0.0.1", "-p", str(self._port)]
         command += ["-js", "-sd", str(self._store)] if self._has_jetstream else []
         with (self._folder / "nats.log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -103,9 +104,11 @@ class NatsServer:
 
 
 @contextlib.contextmanager
-def nats_server(folder: Path, *, has_jetstream: bool = True) -> Iterator[NatsServer]:
+def nats_server(
+    folder: Path, *, has_jetstream: bool = True, prefix: Sequence[str] = ()
+) -> Iterator[NatsServer]:
     """Run a nats-server for as long as the block lasts."""
-    server = NatsServer(folder, has_jetstream=has_jetstream).start()
+    server = NatsServer(folder, has_jetstream=has_jetstream, prefix=prefix).start()
     try:
         yield server
     finally:

@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 
 _CHUNK_BYTES = 64 * 1024
 
 
 class RoundRobin:
-    """Listens on a free loopback port and hands each connection to the next target that takes it."""
+    """Listens on a free port of `host` and hands each connection to the next port there that takes it."""
 
-    def __init__(self, targets: Sequence[int]) -> None:
+    def __init__(self, targets: Sequence[int], *, host: str) -> None:
         self._targets = list(targets)
+        self._host = host
         self._turn = 0
         self.port = 0
         self.served: list[int] = []
@@ -26,7 +28,7 @@ class RoundRobin:
 
     async def serve(self, started: threading.Event, ended: asyncio.Event) -> None:
         """Accept until `ended`."""
-        server = await asyncio.start_server(self._serve_one, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._serve_one, self._host, 0)
         self.port = server.sockets[0].getsockname()[1]
         started.set()
         await ended.wait()
@@ -44,7 +46,7 @@ class RoundRobin:
             port = self._targets[self._turn % len(self._targets)]
             self._turn += 1
             with contextlib.suppress(OSError):
-                streams = await asyncio.open_connection("127.0.0.1", port)
+                streams = await asyncio.open_connection(self._host, port)
                 self.served.append(port)
                 return streams
         return None
@@ -60,15 +62,23 @@ async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> Non
 
 
 @contextlib.contextmanager
-def round_robin(targets: Sequence[int]) -> Iterator[RoundRobin]:
-    """Run a proxy in front of these loopback ports for as long as the block lasts."""
-    proxy = RoundRobin(targets)
+def round_robin(
+    targets: Sequence[int],
+    *,
+    host: str = "127.0.0.1",
+    enter: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
+) -> Iterator[RoundRobin]:
+    """Run a proxy in front of these ports for as long as the block lasts.
+
+    Its thread lives in `enter()`: a network namespace, say.
+    """
+    proxy = RoundRobin(targets, host=host)
     started = threading.Event()
     loop = asyncio.new_event_loop()
     ended = asyncio.Event()
 
     def run() -> None:
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        with enter(), asyncio.Runner(loop_factory=lambda: loop) as runner:
             runner.run(proxy.serve(started, ended))
 
     thread = threading.Thread(target=run, name="round robin")
