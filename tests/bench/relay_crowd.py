@@ -36,6 +36,7 @@ PAIRS: Final = 32
 SIGNAL_BYTES: Final = 600
 """A description of one's addresses, sealed and padded."""
 SETTLE_S: Final = 3.0
+IDLE_S: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ async def measure_idle(bench: Bench) -> None:
     """10,000 daemons with nothing to do on one process."""
     daemons = IDLE_DAEMONS // (10 if bench.is_quick else 1)
     async with relay_process(bench, "idle", "--max-connections", str(daemons + 100)) as relay:
-        crowd = await _gather(bench, relay, daemons, PING_EVERY_S)
+        crowd = await _gather(bench, relay, daemons, IDLE_S)
     each_bytes = crowd.each_bytes[0]
     note(
         bench,

@@ -49,7 +49,7 @@ OTHERS_S = 0.2
 """FAULTS A3 and A5: others are served with p99 below this, which is also how late the loop may be."""
 CLOSED_S = 10.0
 DAWDLERS = 500
-FLOODERS = 16
+FLOODERS = 8
 FLOOD_S = 3.0
 TOTAL_MIB = 16
 MAILBOX_MIB = 1
@@ -141,7 +141,7 @@ async def test_a5_a_flood_of_small_messages_is_held_back_and_others_do_not_notic
         limits = RelayLimits()
         most = limits.frames_burst + limits.frames_per_s * (FLOOD_S + 2)
         assert relay.metrics()[PINGS] - before < FLOODERS * most + 1000
-    else:
+    elif kind != "tunnel-bytes":
         assert said["ended"] >= FLOODERS, "no client of ours sends such"
     assert others.p99_s < OTHERS_S
     async with frame_client(relay.url) as late:

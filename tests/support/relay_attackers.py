@@ -12,12 +12,13 @@ import asyncio
 import contextlib
 import gc
 import json
+import os
 import sys
 import time
 from collections import Counter
 from typing import Final
 
-from sheaf.core.wire.relay_frames import Ping, encode_frame
+from sheaf.core.wire.relay_frames import Ping, TunnelJoin, TunnelJoined, encode_frame
 from tests.support.raw_websocket import BINARY, RawWebSocket, handshake, masked, open_raw
 
 WAYS: Final = ("silent", "drip", "half", "mute", "drip-frame", "half-frame", "stranger")
@@ -38,6 +39,7 @@ FLOODS: Final = {
     "control-pings": (b"", masked(b"", PING_OPCODE)),
     "control-pongs": (b"", masked(b"", PONG_OPCODE)),
     "fragments": (FIRST_FRAGMENT, NEXT_FRAGMENT),
+    "tunnel-bytes": (b"", masked(b"x")),
 }
 """What is sent first, and then again and again."""
 
@@ -88,6 +90,29 @@ async def _begin(wire: RawWebSocket, way: str) -> None:
         wire.transport.write(FIRST_WORDS[way])
 
 
+async def _tunnel(port: int) -> RawWebSocket:
+    """One end of a tunnel whose other end reads everything."""
+    join, joined = encode_frame(TunnelJoin(os.urandom(16))), asyncio.get_running_loop().create_future()
+
+    def receive(_: RawWebSocket, message: bytes) -> None:
+        if message == encode_frame(TunnelJoined()) and not joined.done():
+            joined.set_result(None)
+
+    ends = [await open_raw(_here(port), receive) for _ in range(2)]
+    for end in ends:
+        end.send(join)
+    await joined
+    return ends[0]
+
+
+def _here(port: int) -> tuple[str, int]:
+    return "127.0.0.1", port
+
+
+def _nothing(_: RawWebSocket, message: bytes) -> None:
+    del message
+
+
 async def flood(port: int, count: int, seconds: float, kind: str) -> None:
     """`count` connections at a time that send as fast as the relay reads; answers are thrown away."""
     first, again = FLOODS[kind]
@@ -96,7 +121,7 @@ async def flood(port: int, count: int, seconds: float, kind: str) -> None:
 
     async def one() -> None:
         while True:
-            wire = await open_raw(("127.0.0.1", port), lambda *_: None)
+            wire = await (_tunnel(port) if kind == "tunnel-bytes" else open_raw(_here(port), _nothing))
             wire.transport.set_write_buffer_limits(high=0)
             wire.transport.write(first)
             outcomes["begun"] += 1
