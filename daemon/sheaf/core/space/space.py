@@ -23,6 +23,7 @@ from sheaf.core.space.ingest import Ingest
 from sheaf.core.space.key_ring import KeyRing
 from sheaf.core.space.log_set import LogHead, LogSet
 from sheaf.core.space.membership import EpochInfo, Membership
+from sheaf.core.space.op_bodies import Prefs
 from sheaf.core.space.preferences import Preferences, open_preferences
 from sheaf.core.space.run import IngestResult, LogState, Run
 from sheaf.core.space.stored import StoredItems, StoredOpener
@@ -55,6 +56,7 @@ class Space:
         self.control = ControlDag(space_id)
         self.logs = LogSet(space_id)
         self._ring = KeyRing(space_id)
+        self._opened: tuple[Prefs, Preferences] | None = None
         self._views: OrderedDict[tuple[OpId, ...], Membership] = OrderedDict()
         self._held_ops: dict[OpId, ControlOp] = {}
         self._ingest = Ingest(
@@ -177,10 +179,9 @@ class Space:
         keys = None if sealed is None else self._ring.keys(sealed.epoch_id)
         if sealed is None or keys is None:
             return Preferences()
-        try:
-            return open_preferences(sealed, keys)
-        except ProtocolViolation:
-            return Preferences()
+        if self._opened is None or self._opened[0] is not sealed:  # asked for at every call that is made
+            self._opened = (sealed, _open_preferences(sealed, keys))
+        return self._opened[1]
 
     def name(self) -> str:
         """What the space is called; '' while unknown."""
@@ -294,6 +295,13 @@ class Space:
         while len(self._held_ops) > HELD_ENVELOPES_MAX or size > HELD_BYTES_MAX:
             oldest = next(iter(self._held_ops))
             size -= len(self._held_ops.pop(oldest).raw)
+
+
+def _open_preferences(sealed: Prefs, keys: SpaceKeys) -> Preferences:
+    try:
+        return open_preferences(sealed, keys)
+    except ProtocolViolation:
+        return Preferences()
 
 
 __all__ = ["IngestResult", "LogState", "OpsResult", "Run", "Space", "StoredItems"]
