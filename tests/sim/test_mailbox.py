@@ -7,11 +7,13 @@ stands in all of them exactly once (FAULTS N13, A9, A10).
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import pytest
+import structlog
 
 from sheaf.core.base.errors import SheafError
 from sheaf.core.base.ids import DocId
@@ -22,12 +24,23 @@ from tests.support.nodes import new_text
 from tests.support.virtual_time import run_virtual
 
 SEEDS: Final = 50
-OPERATIONS_MIN: Final = 10_000 // SEEDS
+OPERATIONS_MIN: Final = 10_000
 NAMES: Final = ("ann", "ben", "cat")
-TROUBLE_S: Final = 300.0
+TROUBLE_S: Final = 200.0
+HONEST_S_MAX: Final = 2 * 86_400.0
+"""Virtual. A doubt that found nothing is looked into ever less often, so the last one may take hours."""
 
 operations: list[int] = []
 lies: list[set[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """A million lines that nobody reads take longer than everything else."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.configure(**before)
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
@@ -41,7 +54,7 @@ def test_n13_a_relay_that_lies_loses_nothing_and_doubles_nothing(seed: int) -> N
 def test_n13_ten_thousand_operations_with_every_kind_of_lie_were_among_them() -> None:
     if len(operations) < SEEDS:
         pytest.skip(reason="counts what the seeds above did; run the whole file")
-    assert sum(operations) >= 10_000
+    assert sum(operations) >= OPERATIONS_MIN
     assert len(set.union(*lies)) >= 15
 
 
@@ -64,7 +77,7 @@ class Course:
             await self._trouble(world, doc)
             self.box.reform()
             await world.start(*(name for name in NAMES if name not in world.nodes))
-            await world.until(world.is_level, timeout_s=7 * 86_400)
+            await world.until(world.is_level, timeout_s=HONEST_S_MAX, step_s=5.0)
             await self._reckon(world, doc)
 
     async def _trouble(self, world: MailboxWorld, doc: DocId) -> None:

@@ -156,7 +156,9 @@ class MailboxWorld:
             for host in hosts
         )
 
-    async def until(self, condition: Callable[[], object], *, timeout_s: float = 120.0) -> None:
+    async def until(
+        self, condition: Callable[[], object], *, timeout_s: float = 120.0, step_s: float = STEP_S
+    ) -> None:
         """Let time pass until it holds (it may be a coroutine)."""
         async with asyncio.timeout(timeout_s):
             while True:
@@ -165,7 +167,7 @@ class MailboxWorld:
                     outcome = await outcome
                 if outcome:
                     return
-                await asyncio.sleep(STEP_S)
+                await asyncio.sleep(step_s)
 
     async def until_text(self, name: str, doc: DocId, text: str, *, timeout_s: float = 120.0) -> None:
         async def is_there() -> bool:

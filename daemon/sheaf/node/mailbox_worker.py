@@ -20,28 +20,23 @@ import structlog
 
 from sheaf.core.base.errors import StorageFailure, TransportFailure
 from sheaf.core.base.ids import DeviceId
-from sheaf.core.base.limits import KIB
 from sheaf.core.base.machine import Entropy
 from sheaf.core.crypto.key_schedule import SpaceKeys
 from sheaf.core.protocol.coverage import Coverage
 from sheaf.core.wire.relay_words import RefusalCode, RelayRefused
 from sheaf.node.mailbox import Mailbox
-from sheaf.node.mailbox_doubt import Doubts
+from sheaf.node.mailbox_doubt import DOUBLINGS_MAX, Doubts
 from sheaf.node.mailbox_memory import MailboxMemory, Trouble
 from sheaf.node.mailbox_needs import Need, absent, doubted, floors, lacking_ops, needed, needed_in_old
+from sheaf.node.mailbox_timing import UPLOAD_AT_BYTES, UploadTiming
 from sheaf.node.mailbox_words import FULL, WHAT_HAPPENED, RelayWarning
 from sheaf.node.mailbox_writer import COMPACT_BYTES, COMPACT_ITEMS, MailboxWriter
 from sheaf.node.space_host import SpaceHost
 from sheaf.ports import Clock, Relay, RelayState, Store
 
-UPLOAD_AFTER_S: Final = 2.0
-OTHERS_UPLOAD_AFTER_S: Final = 6.0
-"""What another live member wrote, he uploads himself; so long he is given."""
-RECEIPTS_AFTER_S: Final = 20.0
-"""Receipts alone, while somebody else is live: he brings them along."""
-UPLOAD_AT_BYTES: Final = 32 * KIB
 RETRY_S: Final = 5.0
 RETRY_S_MAX: Final = 60.0
+ANCHOR_S: Final = 3600.0
 COMPACT_AGAIN_S: Final = 600.0
 QUIET_MS_MAX: Final = 30 * 86_400_000
 """A mailbox nobody used for so long may have expired; that it is gone is no news."""
@@ -87,18 +82,17 @@ class MailboxWorker:
         self._boxes: dict[bytes, tuple[Mailbox, Callable[[], None]]] = {}
         self._wakeup = asyncio.Event()
         self._wakeup.set()
-        self._is_hurried = False
         self._rested = asyncio.Event()
-        self._noticed: dict[str, float] = {}
-        """When each kind of need was noticed first."""
+        self._timing = UploadTiming(jitter=entropy(1)[0] / 255)
         self._due: float | None = None
         self._retry_s = RETRY_S
         self._compact_due: float | None = None
         self._doubts = Doubts()
         self._again = 0
+        self._anchor_due = 0.0
+        self._quiet_looks = 0
         self._was_connected = False
         self._must_compact = False
-        self._jitter: float | None = None
         self.state = MailboxState.OK
         self.detail: str | None = None
 
@@ -139,11 +133,13 @@ class MailboxWorker:
 
     def poke(self) -> None:
         """Something changed: here, with the peers, or with the relay."""
+        if self.relay.status.state is not RelayState.CONNECTED:
+            self._was_connected = False  # also when it is back before we look
         self._wakeup.set()
 
     async def hurry(self) -> None:
         """We are leaving: upload now what would have waited a little. Ends after one try."""
-        self._is_hurried = True
+        self._timing.is_hurried = True
         self._wakeup.set()
         await self._rested.wait()
 
@@ -153,7 +149,7 @@ class MailboxWorker:
             while True:
                 self._wakeup.clear()
                 await self._guarded_turn()
-                if self._is_hurried:
+                if self._timing.is_hurried:
                     self._rested.set()
                 await self._sleep()
         except StorageFailure as failure:
@@ -212,8 +208,15 @@ class MailboxWorker:
                 self._boxes[mailbox_id] = self._open(keys)
         if not self._was_connected:
             self._was_connected = True
-            for box, _ in self._boxes.values():
-                box.is_anchored = False
+            self._quiet_looks = 0
+            self._lift_anchors()
+
+    def _lift_anchors(self) -> None:
+        """Let the relay show again what we read last: one item, now and then ever less often."""
+        for box, _ in self._boxes.values():
+            box.is_anchored = False
+        self._anchor_due = self._clock.now() + ANCHOR_S * 2 ** min(self._quiet_looks, DOUBLINGS_MAX)
+        self._quiet_looks += 1
 
     def _open(self, keys: SpaceKeys) -> tuple[Mailbox, Callable[[], None]]:
         box = Mailbox(
@@ -227,6 +230,7 @@ class MailboxWorker:
 
         def on_news(last: int, incarnation: bytes) -> None:
             box.news = (last, incarnation)
+            self._quiet_looks = 0
             self._wakeup.set()
 
         return box, self.relay.watch(box.access, on_news)
@@ -234,6 +238,9 @@ class MailboxWorker:
     # ------------------------------------------------------------------ reading
 
     async def _read(self) -> None:
+        if self._clock.now() >= self._anchor_due:
+            self._lift_anchors()
+        self._wake_at(self._anchor_due)
         for box, _ in list(self._boxes.values()):
             if not box.wants_reading:
                 continue
@@ -274,7 +281,7 @@ class MailboxWorker:
         devices = self._absent()
         current = self.current
         if not devices or current is None:
-            self._noticed.clear()
+            self._timing.clear()
             if self.state is not MailboxState.OK:
                 self._say(MailboxState.OK, None)
             return
@@ -313,7 +320,7 @@ class MailboxWorker:
             await host.flush()
             writer = MailboxWriter(mailbox=box, store=self._store, counts=self._counts, again=self._again)
             await writer.upload(self._need(box, devices))
-            self._noticed.clear()
+            self._timing.clear()
             self._doubts.changed()
             self._again = 0
             box.memory.told.update(self._counters(devices))
@@ -331,33 +338,14 @@ class MailboxWorker:
         return {device_id: counters.get(device_id, 0) for device_id in devices}
 
     def _upload_due(self, need: Need, *, can_seal: bool) -> float | None:
-        """When to upload, by the most urgent of what is needed."""
-        logs = self._host.space.logs
-        own = {head.log_id for head in logs if head.device_id == self._own}
-        others_live = bool(self._host.live_devices())
-        others_s = OTHERS_UPLOAD_AFTER_S if others_live else UPLOAD_AFTER_S
-        waits = {
-            "own": (can_seal or any(log_id in own for log_id, _, _ in need.spans), UPLOAD_AFTER_S),
-            "others": (bool(need.spans or need.ops), others_s),
-            "receipts": (bool(need.receipts), RECEIPTS_AFTER_S if others_live else UPLOAD_AFTER_S),
-        }
-        now = self._clock.now()
-        for kind, (is_needed, _) in waits.items():
-            if is_needed:
-                self._noticed.setdefault(kind, now)
-            else:
-                self._noticed.pop(kind, None)
-        if self._is_hurried:
-            return now if self._noticed else None
-        if can_seal and self._host.unsent_bytes >= UPLOAD_AT_BYTES:
-            return now
-        return min((self._noticed[k] + self._jittered(waits[k][1]) for k in self._noticed), default=None)
-
-    def _jittered(self, seconds: float) -> float:
-        """±20 %, the same for one process and relay: devices differ, one device does not waver."""
-        if self._jitter is None:
-            self._jitter = 0.8 + 0.4 * self._entropy(1)[0] / 255
-        return seconds * self._jitter
+        own = {head.log_id for head in self._host.space.logs if head.device_id == self._own}
+        return self._timing.due(
+            need,
+            self._clock.now(),
+            has_own=can_seal or any(log_id in own for log_id, _, _ in need.spans),
+            is_much=can_seal and self._host.unsent_bytes >= UPLOAD_AT_BYTES,
+            others_live=bool(self._host.live_devices()),
+        )
 
     # ------------------------------------------------------------------ doubt
 
