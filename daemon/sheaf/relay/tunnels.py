@@ -51,7 +51,7 @@ class Tunnels:
             other, arrival = first
             arrival.set_result(client)
             await self._run(client, other)
-        elif self._open + len(self._waiting) >= self._limits.tunnels_max:
+        elif self._open // 2 + len(self._waiting) >= self._limits.tunnels_max:
             await self._turn_away(client, ErrorCode.TOO_MUCH)
         else:
             await self._wait(client, token)
