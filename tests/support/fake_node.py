@@ -52,6 +52,7 @@ from sheaf.node.views import (
     StorageView,
     Unset,
 )
+from sheaf.ports import RelayStatus
 from tests.support.surroundings import surroundings
 
 TICKET = "sheaf1" + "a" * 180
@@ -167,6 +168,7 @@ class FakeNode:
     def __init__(self) -> None:
         self.events = EventBus()
         self.role = Role.OWNER
+        self.relays: tuple[RelayStatus, ...] = ()
         self.now_ms = 1_767_225_600_000
         self._profile = ProfileView(UserId(bytes(32)), "Ada", DeviceId(b"\1" * 32), "laptop")
         self._spaces: dict[SpaceId, SpaceSummary] = {}
@@ -207,6 +209,7 @@ class FakeNode:
             storage=StorageView("ok", None, 0),
             spaces=tuple(self.spaces()),
             peers=tuple(self.peers()),
+            relays=self.relays,
         )
 
     def network(self) -> NetworkView:

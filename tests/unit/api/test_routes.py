@@ -11,6 +11,7 @@ from sheaf.core.base.errors import StorageFailure, TransportFailure
 from sheaf.core.base.ids import DocId, OpId, SpaceId
 from sheaf.core.space.roles import Role
 from sheaf.node.views import CodeState, DocumentView
+from sheaf.ports import RelayState, RelayStatus
 from tests.support.fake_node import BAD_TICKET, CODE, TICKET, FakeNode
 
 NOWHERE_SPACE = SpaceId(b"\7" * 32).text
@@ -40,6 +41,39 @@ async def test_a_space_is_made_renamed_and_left(client: httpx.AsyncClient) -> No
     assert (await client.get(address)).json() == renamed.json()
     assert (await client.delete(address)).status_code == 204
     assert (await client.get(address)).status_code == 404
+
+
+async def test_a_spaces_relays_are_chosen_apart_from_its_name(client: httpx.AsyncClient) -> None:
+    space = (await client.post("/api/v1/spaces", json={"name": "Home"})).json()
+    assert space["relay_urls"] == []
+    address = f"/api/v1/spaces/{space['space_id']}"
+    changed = (await client.patch(address, json={"relay_urls": ["wss://relay.example"]})).json()
+    assert (changed["name"], changed["relay_urls"]) == ("Home", ["wss://relay.example"])
+    renamed = (await client.patch(address, json={"name": "Ours"})).json()
+    assert (renamed["name"], renamed["relay_urls"]) == ("Ours", ["wss://relay.example"])
+    assert (await client.patch(address, json={"relay_urls": []})).json()["relay_urls"] == []
+    for wrong in ({"relay_urls": ["a"] * 5}, {"relay_urls": "wss://x"}, {"relay_urls": [""]}, {"relays": []}):
+        assert (await client.patch(address, json=wrong)).status_code == 422
+
+
+async def test_status_tells_of_relays_and_peers_why_their_path_is_as_it_is(
+    client: httpx.AsyncClient, node: FakeNode
+) -> None:
+    problem = "The relay wss://relay.example does not answer."
+    node.relays = (
+        RelayStatus("wss://relay.example", RelayState.UNREACHABLE, problem, since_ms=5),
+        RelayStatus("ws://192.168.1.9:7412", RelayState.CONNECTED, rtt_s=0.0125, since_ms=7),
+    )
+    status = (await client.get("/api/v1/status")).json()
+    first, second = status["relays"]
+    assert (first["state"], first["problem"], first["rtt_ms"], first["since_ms"]) == (
+        "unreachable",
+        problem,
+        None,
+        5,
+    )
+    assert (second["state"], second["problem"], second["rtt_ms"]) == ("connected", None, 12.5)
+    assert "path_reason" in status["peers"][0]
 
 
 async def test_a_document_is_made_moved_and_trashed(client: httpx.AsyncClient) -> None:

@@ -18,6 +18,7 @@ from sheaf.core.base.ids import DocId
 from sheaf.core.space.roles import Role
 from sheaf.data_dir import DaemonFile, write_daemon_file
 from sheaf.node.views import JoinState
+from sheaf.ports import RelayState, RelayStatus
 from tests.support.daemon import eventually
 from tests.support.fake_node import BAD_TICKET, TICKET, FakeNode
 from tests.support.local_door import RunningDoor
@@ -40,6 +41,20 @@ async def test_spaces_from_making_to_leaving(sheaf: Run) -> None:
     assert (await sheaf("space", "leave", "Ours", stdin="n\n")).code == 1
     assert (await sheaf("space", "leave", "Ours", "--yes")).code == 0
     assert "no spaces yet" in (await sheaf("space", "list")).out
+
+
+async def test_the_relays_of_a_space_are_shown_chosen_and_taken_out(sheaf: Run, node: FakeNode) -> None:
+    await sheaf("space", "create", "Home")
+    assert "has no relay" in (await sheaf("space", "relays", "Home")).out
+    assert (await sheaf("space", "relays", "Home", "wss://a.example", "wss://b.example")).code == 0
+    assert (await sheaf("space", "relays", "Home")).out == "wss://a.example\nwss://b.example\n"
+    both = await sheaf("space", "relays", "Home", "wss://a.example", "--none")
+    assert (both.code, "not both" in both.err) == (2, True)
+    assert (await as_json(sheaf, "space", "relays", "Home", "--none"))["relay_urls"] == []
+    node.relays = (RelayStatus("wss://a.example", RelayState.REFUSED, "The relay asks for a token."),)
+    assert "Relay     refused: The relay asks for a token." in (await sheaf("status")).out
+    node.relays = (RelayStatus("wss://a.example", RelayState.CONNECTED, rtt_s=0.02),)
+    assert "Relay     wss://a.example connected, 20 ms away" in (await sheaf("status")).out
 
 
 async def test_documents_are_written_from_standard_input_and_shown(sheaf: Run, node: FakeNode) -> None:
