@@ -16,6 +16,7 @@ from sheaf.node.mailbox_worker import MailboxWorker
 from sheaf.node.node import Node
 from sheaf.node.space_host import SpaceHost
 from sheaf.node.views import ContentFormat
+from sheaf.ports import MailboxAccess
 from tests.support.memory_network import MemoryLan
 from tests.support.memory_relay import MemoryRelayPool, RelayBox
 from tests.support.memory_store import MemoryStore
@@ -111,6 +112,11 @@ class MailboxWorld:
 
     def worker(self, name: str) -> MailboxWorker:
         return self.nodes[name]._delivery.mailboxes.workers(self.space_id)[0]
+
+    def access(self, name: str) -> MailboxAccess:
+        """The right to the newest mailbox that a machine knows."""
+        keys = self.host(name).space.recent_keys()[0]
+        return MailboxAccess(keys.mailbox_id, keys.mailbox_token)
 
     def set_relays(self, name: str, *urls: str) -> None:
         node, host = self.nodes[name], self.host(name)
