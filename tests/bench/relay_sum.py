@@ -77,20 +77,20 @@ class Costs:
 
 
 MEASURED: Final = Costs(
-    signal_us=45,
-    put_sqlite_us=165,
-    get_sqlite_us=130,
-    put_nats_us=400,
-    put_nats_server_us=210,
-    get_nats_us=330,
-    get_nats_server_us=100,
-    idle_bytes=18_400,
-    ping_us=86,
-    arrive_us=930,
-    fleet_signal_us=190,
-    fleet_idle_bytes=60_000,
-    nats_idle_bytes=7_800,
-    fleet_arrive_us=2_130,
+    signal_us=77,
+    put_sqlite_us=173,
+    get_sqlite_us=129,
+    put_nats_us=390,
+    put_nats_server_us=159,
+    get_nats_us=365,
+    get_nats_server_us=102,
+    idle_bytes=18_500,
+    ping_us=113,
+    arrive_us=1_130,
+    fleet_signal_us=210,
+    fleet_idle_bytes=60_600,
+    nats_idle_bytes=8_300,
+    fleet_arrive_us=2_650,
 )
 """On the machine of docs/benchmarks.md."""
 
