@@ -69,3 +69,10 @@ def path(daemon: Daemon) -> str | None:
     """How the only peer is connected; None unless in step."""
     (peer,) = daemon.get("/peers")["peers"]
     return str(peer["path"]) if peer["state"] == "live" else None
+
+
+def connections(daemon: Daemon) -> float:
+    """How many connections it had since its start."""
+    with daemon.enter():
+        lines = daemon.client().get(daemon.url + "/metrics").text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith("sheaf_connections_made"))
