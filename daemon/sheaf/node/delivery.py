@@ -6,8 +6,8 @@ say. What counts as delivered is what a device signed, nothing else (decision 00
 Must not know relays, sockets or SQL. Invariants:
 1. A receipt made here speaks only of what is durable here.
 2. Nothing is made, sent or written while nothing happens.
-3. A device that is no member is not listened to; our own word is never taken from others. Somebody
-   who knows a newer word of ours than we do tells us that this disk is an older copy: a full
+3. A device that is no member is not listened to; our own word is never taken from others. A newer
+   receipt of ours than we know, by our signature, tells us that this disk is an older copy: a full
    statement then takes its place.
 """
 
@@ -178,7 +178,7 @@ class Delivery:
         )
 
     def known_elsewhere(self, counter: int) -> None:
-        """Somebody has a receipt of ours with this counter: is our own memory older (invariant 3)?"""
+        """We signed a receipt with this counter: is our own memory older (invariant 3)?"""
         word = self.own
         if counter > (0 if word is None else word.counter):
             self._counter_min = max(self._counter_min, counter + 1)
@@ -243,8 +243,7 @@ class Delivery:
         if listener not in self._greeted:
             self._greeted[listener] = None
             listener.tell_receipts(self._space_id, self.book.counters(), [])
-        self._greeted[listener] = dict(counters)
-        self.known_elsewhere(counters.get(self._device.device_id, 0))
+        self._greeted[listener] = dict(counters)  # a claim: of what we said, only our signature tells
         self.speak()
         self._pass_on(listener)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from sheaf.core.base.ids import DeviceId, DocId, LogId, SpaceId
+from sheaf.core.base.ids import INDEX_DOC_ID, DeviceId, DocId, LogId, SpaceId
 from sheaf.core.base.machine import Entropy
 from sheaf.node.delivery_state import DeliveryState as State
 from sheaf.node.delivery_state import DeviceDelivery, DocumentDelivery, Incomplete, SpaceDelivery
@@ -86,8 +86,13 @@ class DeliveryDesk:
         """Where a document is. Raises NotFound, StorageFailure."""
         host, _ = self._library.place(doc_id)
         await host.flush()
-        frontier = await self._store.document_frontier(host.space_id, doc_id)
-        unsealed = host.unsent_of(doc_id)
+        about = doc_id
+        frontier = await self._store.document_frontier(host.space_id, about)
+        unsealed = host.unsent_of(about)
+        if not frontier and not unsealed:  # nothing was written in it: it is where its name is
+            about = INDEX_DOC_ID
+            frontier = await self._store.document_frontier(host.space_id, about)
+            unsealed = host.unsent_of(about)
         relays = self.mailboxes.workers(host.space_id)
         names = others(host.space.membership, self._own)
         needed: dict[LogId, int] = {}
@@ -103,7 +108,7 @@ class DeliveryDesk:
                 at_ms = word.seen[doc_id].at_ms
             elif word is not None and state is State.DELIVERED:
                 at_ms = word.made_ms
-            missing = unsealed + await self._count(host, doc_id, lacks)
+            missing = unsealed + await self._count(host, about, lacks)
             devices[device_id] = DeviceDelivery(device_id, name, state, at_ms, missing)
         return DocumentDelivery(
             document_id=doc_id,

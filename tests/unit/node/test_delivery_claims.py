@@ -1,0 +1,59 @@
+"""Delivery believes no hearsay of what a device said, and shows no more than was said (PROTOCOL §5)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from sheaf.core.base.ids import DeviceId, SpaceId
+from sheaf.core.base.limits import INTEGER_MAX
+from tests.support.mailbox_world import MailboxWorld
+from tests.support.nodes import new_text
+from tests.support.virtual_time import run_virtual
+
+
+class Peer:
+    """A live member who only listens."""
+
+    def __init__(self) -> None:
+        self.told: list[bytes] = []
+
+    def tell_receipts(
+        self, space_id: SpaceId, counters: Mapping[DeviceId, int] | None, raws: Sequence[bytes]
+    ) -> None:
+        self.told += raws
+
+
+def test_nobody_can_use_up_the_counters_of_anothers_receipts() -> None:
+    async def play() -> None:
+        async with MailboxWorld.of("ann", "ben") as world:
+            host = world.host("ann")
+            own = world.ann._identity.device.device_id
+            mallory = Peer()
+            host.delivery.asked(mallory, {own: INTEGER_MAX})
+            doc = await new_text(world.ben, world.space_id, content="did you get this?")
+            await world.until_text("ann", doc, "did you get this?")
+
+            async def is_delivered() -> bool:
+                return (await world.person("ben", doc, "ann")).state == "delivered"
+
+            await world.until(is_delivered)
+            assert host.delivery.own is not None
+            assert host.delivery.own.counter < INTEGER_MAX // 2
+
+    run_virtual(play())
+
+
+def test_an_empty_document_is_delivered_no_sooner_than_its_name() -> None:
+    async def play() -> None:
+        async with MailboxWorld.of("ann", "ben") as world:
+            await world.stop("ben")
+            world.box.switch(is_up=False)
+            doc = await new_text(world.ann, world.space_id)
+            await asyncio.sleep(10)
+            assert (await world.person("ann", doc, "ben")).state == "waiting"
+            world.box.switch(is_up=True)
+            await asyncio.sleep(20)
+            assert (await world.person("ann", doc, "ben")).state == "on_relay"
+
+    run_virtual(play())
