@@ -148,8 +148,9 @@ class MailboxWorker:
         try:
             while True:
                 self._wakeup.clear()
+                is_last = self._timing.is_hurried  # from its beginning: what came meanwhile goes too
                 await self._guarded_turn()
-                if self._timing.is_hurried:
+                if is_last:
                     self._rested.set()
                 await self._sleep()
         except StorageFailure as failure:

@@ -101,9 +101,9 @@ class Mailboxes:
         """Let every worker upload what waits, if it can do so soon, and end it."""
         self._timer.cancel()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LAST_UPLOAD_S):
+            async with asyncio.timeout(LAST_UPLOAD_S), asyncio.TaskGroup() as group:
                 for running in self._running.values():
-                    await running.worker.hurry()
+                    group.create_task(running.worker.hurry())
         for running in self._running.values():
             await running.tasks.close()
         self._running.clear()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import SimpleNamespace
 
 from sheaf.core.base.ids import DeviceId, SpaceId
 from sheaf.core.base.limits import INTEGER_MAX
+from sheaf.ports import MailboxAccess, StoredItem
 from tests.support.mailbox_world import MailboxWorld
 from tests.support.nodes import new_text
 from tests.support.virtual_time import run_virtual
@@ -55,5 +58,55 @@ def test_an_empty_document_is_delivered_no_sooner_than_its_name() -> None:
             world.box.switch(is_up=True)
             await asyncio.sleep(20)
             assert (await world.person("ann", doc, "ben")).state == "on_relay"
+
+    run_virtual(play())
+
+
+def test_who_stops_in_the_middle_of_an_upload_uploads_what_came_meanwhile_too() -> None:
+    async def play() -> None:
+        async with MailboxWorld.of("ann", "ben") as world:
+            await world.stop("ben")
+            relay = world.worker("ann").relay
+            put, begun, go_on = relay.put, asyncio.Event(), asyncio.Event()
+
+            async def slow_put(access: MailboxAccess, item: bytes) -> StoredItem:
+                begun.set()
+                await go_on.wait()
+                return await put(access, item)
+
+            relay.put = slow_put  # type: ignore[method-assign]
+            doc = await new_text(world.ann, world.space_id, content="first")
+            await begun.wait()
+            await world.write("ann", doc, "second")
+            stopping = asyncio.ensure_future(world.stop("ann"))
+            await asyncio.sleep(0.2)
+            go_on.set()
+            await stopping
+            await world.start("ben")
+            await world.until_text("ben", doc, "second")
+
+    run_virtual(play())
+
+
+def test_one_relay_that_answers_nothing_does_not_keep_the_others_from_the_last_upload() -> None:
+    async def play() -> None:
+        async with MailboxWorld.of("ann", "ben") as world:
+            desk = world.ann._delivery.mailboxes
+            hurried: list[str] = []
+
+            async def never() -> None:
+                hurried.append("never")
+                await asyncio.Event().wait()
+
+            async def at_once() -> None:
+                hurried.append("at once")
+
+            running = next(iter(desk._running.values()))
+            desk._running = {
+                (world.space_id, name): replace(running, worker=SimpleNamespace(hurry=hurry))  # type: ignore[arg-type]
+                for name, hurry in (("a", never), ("b", at_once))
+            }
+            await desk.close()
+            assert hurried == ["never", "at once"]
 
     run_virtual(play())
