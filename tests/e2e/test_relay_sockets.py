@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import os
 import signal
 import socket
@@ -13,8 +12,6 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from websockets.asyncio.client import connect
 
@@ -29,6 +26,7 @@ from sheaf.core.wire.relay_requests import (
     MailboxNews,
     MailboxWatch,
 )
+from tests.support.certificate import self_signed
 from tests.support.daemon import eventually
 from tests.support.relay import FrameClient, RelayProcess, frame_client
 
@@ -62,31 +60,6 @@ def _resident_kib(relay: RelayProcess) -> int:
     return int(status.split("VmRSS:")[1].split()[0])
 
 
-def _certificate(directory: Path, name: str) -> tuple[Path, Path]:
-    """A self-signed certificate for 127.0.0.1."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    certificate_path, key_path = directory / "cert.pem", directory / "key.pem"
-    certificate_path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    key_path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    return certificate_path, key_path
-
-
 def _tls_connection(relay: RelayProcess) -> connect:
     trusting = ssl.create_default_context()
     trusting.check_hostname = False
@@ -106,13 +79,13 @@ async def _served_by(relay: RelayProcess) -> str:
 
 
 async def test_it_serves_tls_and_takes_a_new_certificate_at_sighup(tmp_path: Path) -> None:
-    certificate, key = _certificate(tmp_path, "first")
+    certificate, key = self_signed(tmp_path, "first")
     relay = RelayProcess(
         tmp_path / "relay", arguments=["--tls-cert", str(certificate), "--tls-key", str(key)]
     ).start()
     assert relay.url.startswith("wss://127.0.0.1:")
     assert await _served_by(relay) == "first"
-    _certificate(tmp_path, "second")
+    self_signed(tmp_path, "second")
     assert relay.process is not None
     relay.process.send_signal(signal.SIGHUP)
 
@@ -132,7 +105,7 @@ async def test_it_serves_tls_and_takes_a_new_certificate_at_sighup(tmp_path: Pat
 
 
 async def test_an_idle_tls_connection_costs_less_than_100_kib(tmp_path: Path) -> None:
-    certificate, key = _certificate(tmp_path, "first")
+    certificate, key = self_signed(tmp_path, "first")
     arguments = ["--tls-cert", str(certificate), "--tls-key", str(key)]
     relay = RelayProcess(tmp_path / "relay", arguments=arguments).start()
     count = 100

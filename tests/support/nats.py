@@ -27,10 +27,21 @@ needs_nats = pytest.mark.skipif(
 
 
 class NatsServer:
-    """One nats-server on loopback, of a network namespace if `prefix` leads into one."""
+    """One nats-server on loopback, of a network namespace if `prefix` leads into one.
 
-    def __init__(self, folder: Path, *, has_jetstream: bool = True, prefix: Sequence[str] = ()) -> None:
+    `arguments` are more options of nats-server.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        arguments: Sequence[str] = (),
+        has_jetstream: bool = True,
+        prefix: Sequence[str] = (),
+    ) -> None:
         self._folder = folder
+        self._arguments = tuple(arguments)
         self._prefix = tuple(prefix)
         self._has_jetstream = has_jetstream
         self._store = folder / "jetstream"
@@ -56,6 +67,7 @@ class NatsServer:
             stale.unlink()
         command = [*self._prefix, NATS_SERVER, "-a", "127.0.0.1", "-p", str(self._port)]
         command += ["-js", "-sd", str(self._store)] if self._has_jetstream else []
+        command += self._arguments
         with (self._folder / "nats.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*command, "--ports_file_dir", str(self._folder)], stdin=subprocess.DEVNULL, stderr=log
@@ -105,10 +117,14 @@ class NatsServer:
 
 @contextlib.contextmanager
 def nats_server(
-    folder: Path, *, has_jetstream: bool = True, prefix: Sequence[str] = ()
+    folder: Path,
+    *,
+    arguments: Sequence[str] = (),
+    has_jetstream: bool = True,
+    prefix: Sequence[str] = (),
 ) -> Iterator[NatsServer]:
     """Run a nats-server for as long as the block lasts."""
-    server = NatsServer(folder, has_jetstream=has_jetstream, prefix=prefix).start()
+    server = NatsServer(folder, arguments=arguments, has_jetstream=has_jetstream, prefix=prefix).start()
     try:
         yield server
     finally:

@@ -31,6 +31,7 @@ _LISTENER_S: Final = 0.5
 _AGAIN_S: Final = 0.05
 """In a cluster of NATS servers a new listener is known everywhere only a moment later: ask twice."""
 _CONNECT_S: Final = 5
+_CLOSE_S: Final = 1.0
 _PING_S: Final = 5
 _PINGS_MAX: Final = 2
 """A NATS that is silent for 15 s is gone."""
@@ -279,7 +280,8 @@ def needing_jetstream() -> Iterator[None]:
 
 async def _close(client: Client) -> None:
     with contextlib.suppress(NatsError, OSError, TimeoutError):
-        await client.close()
+        async with asyncio.timeout(_CLOSE_S):  # after a TLS handshake that failed the library waits for ever
+            await client.close()
 
 
 async def _note(error: Exception) -> None:
