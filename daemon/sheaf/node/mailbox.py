@@ -15,6 +15,7 @@ import structlog
 
 from sheaf.core.base.errors import ProtocolViolation, TransportFailure
 from sheaf.core.base.ids import LogId
+from sheaf.core.base.limits import KIB
 from sheaf.core.crypto.key_schedule import SpaceKeys
 from sheaf.core.protocol.coverage import Coverage
 from sheaf.core.protocol.mailbox_item import MailboxBatch, open_item
@@ -28,6 +29,10 @@ from sheaf.ports import Clock, MailboxAccess, MailboxItem, MailboxPage, MailboxR
 
 PAGES_MAX: Final = 4096
 """In one go; what goes on for longer is no mailbox (64 MiB are 128 pages)."""
+PIECE_BYTES: Final = 32 * KIB
+"""So much is verified and applied without a pause, about 20 ms."""
+_RUN_COST_BYTES: Final = 256
+"""A run costs at least as much as so many bytes: its signature."""
 ANEW_MAX: Final = 4
 """So often in one go may a relay change its story."""
 
@@ -142,14 +147,18 @@ class Mailbox:
         self.memory.begin_anew()
 
     async def _take(self, page: MailboxPage) -> None:
-        """Take in a page and commit it with the position. No await before everything is in one unit."""
+        """Take in a page, in pieces that hold up nobody's typing; the position goes with the last."""
         if not page.items:
             return
         batches = [batch for item in page.items if (batch := self._open(item)) is not None]
         self._take_ops(batches)
-        for batch in batches:
-            for run in batch.runs:
-                self._take_run(run)
+        taken_bytes = 0
+        for run in (run for batch in batches for run in batch.runs):
+            self._take_run(run)
+            taken_bytes += run.size_bytes + _RUN_COST_BYTES
+            if taken_bytes >= PIECE_BYTES:
+                taken_bytes = 0
+                await self.host.flush()
         self._take_receipts(batches)
         for item in page.items:
             self.memory.read(item, page.incarnation)

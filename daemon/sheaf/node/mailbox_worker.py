@@ -36,6 +36,8 @@ from sheaf.ports import Clock, Relay, RelayState, Store
 
 RETRY_S: Final = 5.0
 RETRY_S_MAX: Final = 60.0
+PAUSE_S: Final = 0.1
+"""Between two turns: somebody who types changes something many times a second."""
 ANCHOR_S: Final = 3600.0
 COMPACT_AGAIN_S: Final = 600.0
 QUIET_MS_MAX: Final = 30 * 86_400_000
@@ -152,6 +154,7 @@ class MailboxWorker:
                 await self._guarded_turn()
                 if is_last:
                     self._rested.set()
+                await asyncio.sleep(0.0 if self._timing.is_hurried else PAUSE_S)
                 await self._sleep()
         except StorageFailure as failure:
             logger.warning("mailbox stopped", reason=str(failure))

@@ -98,10 +98,14 @@ class MailboxWriter:
         Raises:
             TransportFailure: RelayRefused CHANGED when somebody was faster.
         """
-        fillings = [filling async for filling in self._fillings(need)]
-        if len(fillings) > 1 or self.too_large:
+        only: _Filling | None = None
+        async for filling in self._fillings(need):
+            if only is not None:
+                return False
+            only = filling
+        if self.too_large:
             return False
-        filling = fillings[0] if fillings else _Filling(0)
+        filling = only or _Filling(0)
         memory = self._mailbox.memory
         item = seal_item(filling.batch(), self._mailbox.keys)
         stored = await self._mailbox.relay.compact(self._mailbox.access, memory.position, item)

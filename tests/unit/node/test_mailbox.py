@@ -208,18 +208,19 @@ def test_a10_a_relay_that_went_back_to_an_older_copy_is_noticed() -> None:
     async def play() -> None:
         async with MailboxWorld.of("ann", "ben") as world:
             await world.stop("ben")
-            doc = await new_text(world.ann, world.space_id, content="one")
-            await asyncio.sleep(10)
-            old = world.box.copy()
-            await world.write("ann", doc, "two")
+            doc = await new_text(world.ann, world.space_id, content="start")
             await asyncio.sleep(10)
             told = warnings_of(world, "ann")
-            world.box.restore(old)
-            await asyncio.sleep(10)
-            assert told == [("rolled_back", world.space_id.text)]
+            for turn in range(10):
+                old = world.box.copy()
+                await world.write("ann", doc, f"after copy {turn}")
+                await asyncio.sleep(10)
+                world.box.restore(old)
+                await asyncio.sleep(10)
+                assert told == [("rolled_back", world.space_id.text)] * (turn + 1)
             await world.stop("ann")
             await world.start("ben")
-            await world.until_text("ben", doc, "two")
+            await world.until_text("ben", doc, "after copy 9")
 
     run_virtual(play())
 
