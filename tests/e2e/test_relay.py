@@ -194,6 +194,21 @@ def test_a_relay_that_restarts_in_mid_session_costs_nothing_but_the_pause(
     assert lines.count("while it was away") == 3
 
 
+@pytest.mark.parametrize("killed", ["ada", "ben"])
+def test_n4_a_daemon_that_was_killed_is_met_again_at_once(
+    met: tuple[Daemon, Daemon, str], killed: str
+) -> None:
+    """Whichever of the two calls, and although the other believes to be connected for a while."""
+    ada, ben, document_id = met
+    start_together(ada, ben)
+    until_path("webrtc", ada, ben)
+    victim = ada if killed == "ada" else ben
+    victim.kill()
+    victim.start()
+    until_path("webrtc", victim, timeout_s=10)
+    write_on_both_sides(ada, ben, document_id=document_id, what="again", timeout_s=10)
+
+
 # ------------------------------------------------------------------ relays that come, go and fail
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -86,7 +87,9 @@ class ScriptedRelay:
 
 
 @asynccontextmanager
-async def scripted_relay(script: Script, *, port: int = 0) -> AsyncIterator[ScriptedRelay]:
+async def scripted_relay(
+    script: Script, *, port: int = 0, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[ScriptedRelay]:
     """A relay on loopback that follows `script`, which begins with WELCOME if it likes."""
     relay = ScriptedRelay(script)
     async with serve(
@@ -97,6 +100,9 @@ async def scripted_relay(script: Script, *, port: int = 0) -> AsyncIterator[Scri
         compression=None,
         ping_interval=None,
         close_timeout=0.2,
+        ssl=tls,
     ) as server:
-        relay.url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
+        relay.url = (
+            f"{'ws' if tls is None else 'wss'}://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
+        )
         yield relay
