@@ -12,6 +12,7 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Final
@@ -165,14 +166,10 @@ class MailboxWorker:
             self._boxes.clear()
 
     async def _sleep(self) -> None:
-        if self._due is None:
-            await self._wakeup.wait()
-            return
-        try:
-            async with asyncio.timeout(max(0.0, self._due - self._clock.now())):
+        pause_s = None if self._due is None else max(0.0, self._due - self._clock.now())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
                 await self._wakeup.wait()
-        except TimeoutError:
-            return
 
     async def _guarded_turn(self) -> None:
         """A defect must not end delivery for as long as the daemon runs."""
@@ -248,7 +245,11 @@ class MailboxWorker:
         for box, _ in list(self._boxes.values()):
             if not box.wants_reading:
                 continue
-            trouble, earlier = await box.catch_up()
+            try:
+                trouble, earlier = await box.catch_up()
+            except RelayRefused as refused:
+                self._put_off(box, refused)
+                continue
             if self.state is MailboxState.UNREACHABLE:
                 self._say(MailboxState.OK, None)
             self._look_at(box, trouble, earlier)
@@ -295,7 +296,10 @@ class MailboxWorker:
                 need = needed_in_old(self._host.space, self._host.delivery.book, devices, box.memory.coverage)
                 if not need.is_empty:
                     await self._host.flush()
-                    await MailboxWriter(mailbox=box, store=self._store, counts=self._counts).upload(need)
+                    try:
+                        await MailboxWriter(mailbox=box, store=self._store, counts=self._counts).upload(need)
+                    except RelayRefused as refused:
+                        self._put_off(box, refused)
 
     def _absent(self) -> list[DeviceId]:
         here = self._host.live_devices() | {self._own}
@@ -413,6 +417,13 @@ class MailboxWorker:
         return is_done
 
     # ------------------------------------------------------------------ what goes wrong
+
+    def _put_off(self, box: Mailbox, refused: RelayRefused) -> None:
+        """Who was removed can fill the old mailbox, or take it; that must not stop the current one."""
+        if box is self.current:
+            raise refused
+        logger.info("the mailbox of the epoch before cannot be used", reason=str(refused))
+        self._wake_at(self._clock.now() + RETRY_S_MAX)
 
     def _refused(self, refused: RelayRefused) -> None:
         if refused.code is RefusalCode.FULL:

@@ -9,8 +9,13 @@ from types import SimpleNamespace
 
 from sheaf.core.base.ids import DeviceId, SpaceId
 from sheaf.core.base.limits import INTEGER_MAX
+from sheaf.core.space import authoring
+from sheaf.core.wire.relay_words import RefusalCode, RelayRefused
+from sheaf.node.mailbox_words import RelayWarning
+from sheaf.node.mailbox_worker import MailboxState
 from sheaf.ports import MailboxAccess, StoredItem
 from tests.support.mailbox_world import MailboxWorld
+from tests.support.memory_relay import MailboxState as TakenMailbox
 from tests.support.nodes import new_text
 from tests.support.virtual_time import run_virtual
 
@@ -108,5 +113,58 @@ def test_one_relay_that_answers_nothing_does_not_keep_the_others_from_the_last_u
             }
             await desk.close()
             assert hurried == ["never", "at once"]
+
+    run_virtual(play())
+
+
+def test_who_was_removed_cannot_stop_the_new_mailbox_by_taking_the_old_one() -> None:
+    async def play() -> None:
+        async with MailboxWorld.of("ann", "ben") as world:
+            node, host = world.ann, world.host("ann")
+            old = host.space.recent_keys()[0]
+            world.box.switch(is_up=False)
+            raw, epoch_id, secret = authoring.epoch(
+                host.space, node._identity.device, node._clock.wall_ms(), node._entropy
+            )
+            host.add_ops([raw])
+            host.add_secret(epoch_id, secret)
+            world.box.wipe()
+            world.box.mailboxes[old.mailbox_id] = TakenMailbox(b"by another token", b"takeover", [], 1)
+            world.box.switch(is_up=True)
+            await world.stop("ben")
+            doc = await new_text(node, world.space_id, content="in the new one")
+            current = host.space.recent_keys()[0].mailbox_id
+            await world.until(lambda: current in world.box.mailboxes)
+            await world.until(lambda: world.worker("ann").state is MailboxState.OK)
+            assert (await world.person("ann", doc, "ben")).state == "on_relay"
+
+    run_virtual(play())
+
+
+def test_an_old_mailbox_that_somebody_filled_is_no_full_relay() -> None:
+    async def play() -> None:
+        async with MailboxWorld.of("ann", "ben") as world:
+            await world.stop("ben")
+            node, host = world.ann, world.host("ann")
+            old = host.space.recent_keys()[0].mailbox_id
+            put, said = world.box.put, list[RelayWarning]()
+
+            def full_for_the_old(access: MailboxAccess, item: bytes) -> StoredItem:
+                if access.mailbox_id == old:
+                    raise RelayRefused(RefusalCode.FULL)
+                return put(access, item)
+
+            world.box.put = full_for_the_old  # type: ignore[method-assign]
+            raw, epoch_id, secret = authoring.epoch(
+                host.space, node._identity.device, node._clock.wall_ms(), node._entropy
+            )
+            world.worker("ann")._on_warning = said.append
+            host.add_ops([raw])
+            host.add_secret(epoch_id, secret)
+            doc = await new_text(node, world.space_id, content="in the new one")
+            await asyncio.sleep(300)
+            assert said == []
+            assert world.worker("ann").state is MailboxState.OK
+            assert (await world.person("ann", doc, "ben")).state == "on_relay"
 
     run_virtual(play())
