@@ -48,13 +48,15 @@ class Moved(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a mailbox, without its bytes."""
+    """One message of a mailbox."""
 
     subject: str
     label: Label
     entry: Entry
     follows: int | None
     """Position of the message before it in its mailbox, if it says so; 0: it was the first."""
+    data: bytes | None = None
+    """Its bytes, if it was asked for by itself; None in a list of headers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +280,8 @@ def _message_of(found: api.RawStreamMsg) -> Message:
     if found.seq is None or found.time is None or found.subject is None:
         raise RelayRefused(RefusalCode.UNAVAILABLE)
     headers = found.headers or {}
-    return _message(found.subject, headers, found.seq, len(found.data or b""), found.time.timestamp())
+    data = found.data or b""
+    return _message(found.subject, headers, found.seq, len(data), found.time.timestamp(), data)
 
 
 def _message_in(found: Msg) -> Message:
@@ -292,14 +295,21 @@ def _message_in(found: Msg) -> Message:
     return _message(found.subject, headers, about.sequence.stream, size, about.timestamp.timestamp())
 
 
-def _message(subject: str, headers: dict[str, str], position: int, size: int, stored_s: float) -> Message:
+def _message(
+    subject: str,
+    headers: dict[str, str],
+    position: int,
+    size: int,
+    stored_s: float,
+    data: bytes | None = None,
+) -> Message:
     try:
         label = read_label(headers)
     except WireError as error:
         raise RelayRefused(RefusalCode.UNAVAILABLE) from error
     entry = Entry(position, label.digest, size, stored_s, "Nats-Rollup" in headers, label.last)
     follows = headers.get(EXPECT_LAST, "")
-    return Message(subject, label, entry, int(follows) if follows.isdecimal() else None)
+    return Message(subject, label, entry, int(follows) if follows.isdecimal() else None, data)
 
 
 def _read_state(answer: bytes) -> ShardState:
