@@ -42,7 +42,7 @@ from sheaf.ports import (
 )
 from sheaf.signaling.relay_connection import ConnectionEvents, RelayConnection, Request
 from sheaf.signaling.relay_nameplate import Nameplates
-from sheaf.signaling.relay_socket import RelayDoor, RelayUnwelcoming
+from sheaf.signaling.relay_socket import OpenRelay, RelayDoor, RelayUnwelcoming
 from sheaf.signaling.relay_watches import RelayWatches
 
 logger = structlog.get_logger("sheaf.relays")
@@ -228,7 +228,12 @@ class RelayClient:
         try:
             while not self._is_stopped:
                 began = self._world.now()
-                state, problem, is_restart = await self._connect_and_serve()
+                try:
+                    state, problem, is_restart = await self._connect_and_serve()
+                except Exception:  # whoever is told of something has a defect; the relay is tried again
+                    logger.exception("the connection to a relay ended by a defect", relay=self.url)
+                    self._let_go(f"the connection to the relay {self.url} is gone")
+                    state, problem, is_restart = RelayState.UNREACHABLE, "A defect of Sheaf.", False
                 lived_s = self._world.now() - began
                 failures = 0 if lived_s >= self._world.timing.settled_s or is_restart else failures + 1
                 self._became(state, problem)
@@ -240,12 +245,10 @@ class RelayClient:
     async def _connect_and_serve(self) -> tuple[RelayState, str, bool]:
         """One connection from its opening to its end: (state, problem, whether the relay restarts)."""
         self._hurry.clear()
-        try:
-            opened = await self._world.door.open(self._url)
-        except RelayUnwelcoming as failure:
-            return RelayState.REFUSED, str(failure), False
-        except TransportFailure as failure:
-            return RelayState.UNREACHABLE, str(failure), False
+        opened = await self._open()
+        if isinstance(opened, TransportFailure):
+            is_refused = isinstance(opened, RelayUnwelcoming)
+            return RelayState.REFUSED if is_refused else RelayState.UNREACHABLE, str(opened), False
         connection = RelayConnection(
             socket=opened.socket, welcome=opened.welcome, events=self._events(), now=self._world.now
         )
@@ -260,6 +263,24 @@ class RelayClient:
             state = RelayState.REFUSED
         problem = f"The connection to the relay {self.url} ended: {reason}."
         return state, problem, connection.farewell is ErrorCode.GOING_AWAY
+
+    async def _open(self) -> OpenRelay | TransportFailure:
+        """A fresh connection; given up when our addresses change, for the next goes out from the new ones."""
+        async with asyncio.TaskGroup() as group:
+            opening = group.create_task(self._try_to_open())
+            hurried = group.create_task(self._hurry.wait())
+            await asyncio.wait({opening, hurried}, return_when=asyncio.FIRST_COMPLETED)
+            hurried.cancel()
+            if opening.done():
+                return opening.result()
+            opening.cancel()
+        return TransportFailure(f"The relay {self.url} was not reached before the network changed.")
+
+    async def _try_to_open(self) -> OpenRelay | TransportFailure:
+        try:
+            return await self._world.door.open(self._url)
+        except TransportFailure as failure:
+            return failure
 
     def _events(self) -> ConnectionEvents:
         return ConnectionEvents(
@@ -327,7 +348,10 @@ class RelayClient:
         self._on_change()
 
     def _measured(self, rtt_s: float) -> None:
+        is_first = self._status.rtt_s is None
         self._status = replace(self._status, rtt_s=rtt_s)
+        if is_first:
+            self._on_change()
 
     # ------------------------------------------------------------------ inside
 

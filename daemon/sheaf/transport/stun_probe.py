@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -22,6 +23,8 @@ from sheaf.core.base.errors import TransportFailure
 from sheaf.ports import NatKind, StunReport, StunServerStatus
 from sheaf.transport.description import is_reachable_unicast
 from sheaf.transport.stun_route import StunRoute
+
+_log = logging.getLogger(__name__)
 
 SERVERS_MAX: Final = 8
 LOCALS_MAX: Final = 8
@@ -123,7 +126,10 @@ class StunProbe:
         while True:
             self._hurry.clear()
             was_alive = bool(self._routes())
-            await self._probe_unless_hurried()
+            try:
+                await self._probe_unless_hurried()
+            except Exception:  # noqa: BLE001  # nobody would ask again if this task ended
+                _log.exception("asking STUN servers failed by a defect")
             self._probed_at = self._now()
             if self._routes() and not was_alive:
                 for listener in self._listeners:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
 import pytest
 
@@ -35,18 +34,14 @@ from sheaf.core.wire.relay_requests import (
     MailboxUnwatch,
     MailboxWatch,
 )
-from sheaf.core.wire.relay_url import RelayUrl
 from sheaf.core.wire.relay_words import ErrorCode, RefusalCode, RelayRefused
 from sheaf.ports import MailboxAccess, RelayState
-from sheaf.signaling.relay_client import RelayClient, RelayTiming
-from sheaf.task_set import TaskSet
+from sheaf.signaling.relay_client import RelayTiming
 from tests.support.nodes import until
-from tests.support.relay_world import CALM, relay_world
+from tests.support.relay_world import connected, running, talking
 from tests.support.scripted_relay import (
     WELCOME,
     Caller,
-    Script,
-    ScriptedRelay,
     after_welcome,
     listen,
     scripted_relay,
@@ -58,51 +53,6 @@ QUICK = RelayTiming(
     backoff_first_s=0.01, backoff_s_max=0.05, refused_s_min=0.02, ping_every_s=0.05, pong_s_max=0.2
 )
 LIFE = b"i" * 8
-
-
-class Held:
-    """A running client and what it told."""
-
-    def __init__(self, client: RelayClient) -> None:
-        self.client = client
-        self.delivered: list[tuple[RendezvousId, bytes]] = []
-        self.states: list[RelayState] = []
-
-
-@asynccontextmanager
-async def running(url: str, timing: RelayTiming = CALM) -> AsyncIterator[Held]:
-    tasks = TaskSet("test")
-    held: Held
-    client = RelayClient(
-        url=RelayUrl.parse(url),
-        world=relay_world(timing),
-        on_delivery=lambda rid, payload, _: held.delivered.append((rid, payload)),
-        on_change=lambda: held.states.append(held.client.status.state),
-    )
-    held = Held(client)
-    tasks.spawn(client.run(), "relay")
-    try:
-        yield held
-    finally:
-        await tasks.close()
-
-
-async def connected(held: Held) -> RelayClient:
-    await until(lambda: held.client.is_connected)
-    return held.client
-
-
-@asynccontextmanager
-async def talking(script: Script, timing: RelayTiming = CALM) -> AsyncIterator[tuple[Held, ScriptedRelay]]:
-    """A relay that says WELCOME and then follows the script; the client is connected."""
-
-    async def welcome_first(caller: Caller) -> None:
-        await caller.socket.send(WELCOME)
-        await script(caller)
-
-    async with scripted_relay(welcome_first) as relay, running(relay.url, timing) as held:
-        await connected(held)
-        yield held, relay
 
 
 # ------------------------------------------------------------------ signalling
@@ -212,6 +162,35 @@ async def test_a_changed_network_makes_the_next_try_immediate() -> None:
         async with scripted_relay(after_welcome(lambda caller: caller.gone()), port=port):
             held.client.network_changed()
             await connected(held)
+
+
+async def test_a_changed_network_ends_an_attempt_that_goes_nowhere() -> None:
+    async def silent(caller: Caller) -> None:
+        if relay.count == 1:
+            await caller.gone()  # no WELCOME: this is how a network looks that swallows everything
+        await after_welcome(listen)(caller)
+
+    async with scripted_relay(silent) as relay, running(relay.url) as held:
+        await until(lambda: relay.count == 1)
+        held.client.network_changed()
+        await connected(held)
+
+
+async def test_a_defect_of_who_is_told_does_not_end_the_relay_for_ever() -> None:
+    async def script(caller: Caller) -> None:
+        assert isinstance(await caller.next(), MailboxWatch)
+        await caller.socket.send(MailboxNews(BOX.mailbox_id, LIFE, 7))
+        await caller.gone()
+
+    async with talking(script) as (held, relay):
+
+        def fail(last: int, incarnation: bytes) -> None:
+            raise RuntimeError("a defect")
+
+        end = held.client.watch(BOX, fail)
+        await until(lambda: relay.count >= 2)
+        end()
+        await connected(held)
 
 
 async def test_a_relay_that_falls_silent_is_noticed() -> None:
