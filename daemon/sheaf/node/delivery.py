@@ -191,12 +191,13 @@ class Delivery:
         """Merge verified receipts; returns how many were news. From strangers: nothing."""
         count = 0
         known = self._greeted.get(source) if source is not None else None
+        now_ms = self._clock.wall_ms()
         for receipt in receipts:
             if known is not None:
                 known[receipt.device_id] = max(receipt.counter, known.get(receipt.device_id, 0))
             if receipt.device_id == self._device.device_id:
                 self.known_elsewhere(receipt.counter)
-            elif self._host.is_member(receipt.device_id) and self.book.take(receipt):
+            elif self._host.is_member(receipt.device_id) and self.book.take(receipt, now_ms):
                 count += 1
                 self._note_unkept(receipt.device_id)
         if count:

@@ -41,7 +41,9 @@ def absent(space: Space, book: ReceiptBook, here: Collection[DeviceId], now_ms: 
     found = []
     for device_id in space.membership.devices():
         word = book.of(device_id)
-        if device_id not in here and (word is None or now_ms - word.made_ms < SILENT_MS_MAX):
+        if device_id in here:
+            continue
+        if word is None or now_ms - max(word.made_ms, word.heard_ms) < SILENT_MS_MAX:
             found.append(device_id)
     return found
 

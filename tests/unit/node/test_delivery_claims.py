@@ -17,7 +17,7 @@ from sheaf.ports import MailboxAccess, StoredItem
 from tests.support.mailbox_world import MailboxWorld
 from tests.support.memory_relay import MailboxState as TakenMailbox
 from tests.support.nodes import new_text
-from tests.support.virtual_time import run_virtual
+from tests.support.virtual_time import LoopClock, run_virtual
 
 
 class Peer:
@@ -30,6 +30,13 @@ class Peer:
         self, space_id: SpaceId, counters: Mapping[DeviceId, int] | None, raws: Sequence[bytes]
     ) -> None:
         self.told += raws
+
+
+class LateClock(LoopClock):
+    """The clock of a machine that lost the date."""
+
+    def wall_ms(self) -> int:
+        return super().wall_ms() % 86_400_000
 
 
 def test_nobody_can_use_up_the_counters_of_anothers_receipts() -> None:
@@ -165,6 +172,23 @@ def test_an_old_mailbox_that_somebody_filled_is_no_full_relay() -> None:
             await asyncio.sleep(300)
             assert said == []
             assert world.worker("ann").state is MailboxState.OK
+            assert (await world.person("ann", doc, "ben")).state == "on_relay"
+
+    run_virtual(play())
+
+
+def test_a_device_whose_clock_stands_at_1970_is_waited_for_too() -> None:
+    async def play() -> None:
+        async with MailboxWorld.of("ann", "ben") as world:
+            await world.stop("ben")
+            world.machines["ben"].clock = LateClock()
+            await world.start("ben")
+            first = await new_text(world.ben, world.space_id, content="my clock has no battery")
+            await world.until_text("ann", first, "my clock has no battery")
+            await asyncio.sleep(10)
+            await world.stop("ben")
+            doc = await new_text(world.ann, world.space_id, content="for you all the same")
+            await asyncio.sleep(20)
             assert (await world.person("ann", doc, "ben")).state == "on_relay"
 
     run_virtual(play())

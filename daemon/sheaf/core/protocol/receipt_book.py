@@ -35,6 +35,9 @@ class DeviceWord:
 
     counter: int = 0
     made_ms: int = 0
+    """By its own clock, which may stand at any date."""
+    heard_ms: int = 0
+    """When something new of it came here last, by our clock."""
     heads: tuple[OpId, ...] = ()
     holds: dict[LogId, int] = field(default_factory=dict)
     seen: dict[DocId, Seen] = field(default_factory=dict)
@@ -84,7 +87,7 @@ class ReceiptBook:
             if receipt.counter > counters.get(device_id, 0)
         ]
 
-    def take(self, receipt: Receipt) -> bool:
+    def take(self, receipt: Receipt, now_ms: int = 0) -> bool:
         """Merge a verified receipt; True when it was news. The caller knows that its device is a member."""
         word = self._words.get(receipt.device_id)
         if word is None:
@@ -98,6 +101,7 @@ class ReceiptBook:
         else:
             _merge(word, receipt)
         self._keep(word, receipt)
+        word.heard_ms = max(now_ms, word.heard_ms)
         return True
 
     # ------------------------------------------------------------------ inside
@@ -124,7 +128,7 @@ class ReceiptBook:
     # ------------------------------------------------------------------ for the store
 
     def encode(self, device_id: DeviceId) -> bytes:
-        """A device's word for the store: CBOR of counter, made_ms, heads, holds, seen, receipts."""
+        """A device's word for the store: CBOR of counter, made_ms, heads, holds, seen, receipts, heard_ms."""
         word = self._words[device_id]
         return cbor.encode(
             {
@@ -134,6 +138,7 @@ class ReceiptBook:
                 3: encode_entries(word.holds),
                 4: [[doc, seen.at_ms, encode_entries(seen.entries)] for doc, seen in word.seen.items()],
                 5: [receipt.raw for receipt in word.receipts],
+                6: word.heard_ms,
             }
         )
 
@@ -160,6 +165,7 @@ class ReceiptBook:
                 word.receipts.append(read_receipt(raw, self._space_id))
             except ProtocolViolation:
                 continue  # worth nothing to others; what it said is merged already
+        word.heard_ms = fields.uint_or_none(6) or 0
         fields.done()
         self._words[device_id] = word
 
