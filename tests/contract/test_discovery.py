@@ -107,6 +107,7 @@ async def test_new_tags_reach_others_within_a_second(lookouts: tuple[Lookout, Lo
 
 async def test_what_goes_out_and_what_comes_in_is_told(lookouts: tuple[Lookout, Lookout]) -> None:
     here, there = lookouts
+    await here.until_state("on")
     assert here.discovery.multicast.state == "on"
     assert not here.discovery.multicast.is_announcing
     await here.announce(TAG)
