@@ -164,6 +164,29 @@ async def test_a_changed_network_makes_the_next_try_immediate() -> None:
             await connected(held)
 
 
+@pytest.mark.parametrize("has_moved", [True, False])
+async def test_a_connection_that_breaks_just_after_a_move_is_made_anew_without_a_pause(
+    has_moved: bool,
+) -> None:
+    broken = asyncio.Event()
+
+    async def script(caller: Caller) -> None:
+        if relay.count == 1:
+            await broken.wait()  # and ends: the address is the same, the network is another
+        else:
+            await listen(caller)
+
+    patient = RelayTiming(backoff_first_s=600, backoff_s_max=600)
+    async with scripted_relay(after_welcome(script)) as relay, running(relay.url, patient) as held:
+        await connected(held)
+        if has_moved:
+            held.client.network_changed()
+        broken.set()
+        await until(lambda: relay.count == 2 or held.client.status.state is RelayState.UNREACHABLE)
+        await asyncio.sleep(0.05)
+        assert relay.count == (2 if has_moved else 1)
+
+
 async def test_a_changed_network_ends_an_attempt_that_goes_nowhere() -> None:
     async def silent(caller: Caller) -> None:
         if relay.count == 1:
