@@ -16,10 +16,10 @@ from nats.aio.msg import Msg
 from sheaf.core.base.ids import RendezvousId
 from sheaf.core.wire.relay_words import RelayRefused
 from sheaf.relay.fleet import FleetListener, Side
-from sheaf.relay.nats_link import Handler, NatsLink, refusing
+from sheaf.relay.nats_link import NatsLink, refusing
 from sheaf.relay.nats_nameplates import NatsNameplates, prepare_nameplates
 from sheaf.relay.nats_tunnels import NatsTunnels
-from sheaf.relay.nats_words import rendezvous_subject
+from sheaf.relay.nats_words import rendezvous_of, rendezvous_subject
 
 _HANDED_OVER_S: Final = 1.0
 """A node that has taken a message says so at once; one that is silent longer has none who wants it."""
@@ -88,7 +88,7 @@ class NatsFleet:
         """See `Fleet`. While NATS is away they count at this node, and everywhere once it is back."""
         with suppress(RelayRefused):
             for rid in rids:
-                await self._link.listen(rendezvous_subject(rid), self._handler_for(rid))
+                await self._link.listen(rendezvous_subject(rid), self._take, is_quick=True)
             await self._link.settle()
 
     async def unsubscribe(self, rids: Sequence[RendezvousId]) -> None:
@@ -111,14 +111,12 @@ class NatsFleet:
         except RelayRefused:
             return is_here
 
-    def _handler_for(self, rid: RendezvousId) -> Handler:
-        async def take(message: Msg) -> None:
-            assert self._listener is not None
-            if self._listener.deliver(rid, message.data) and message.reply:
-                with suppress(RelayRefused), refusing():
-                    await message.respond(b"")
-
-        return take
+    async def _take(self, message: Msg) -> None:
+        assert self._listener is not None
+        rid = rendezvous_of(message.subject)  # it came to a subject of our own making
+        if self._listener.deliver(rid, message.data) and message.reply:
+            with suppress(RelayRefused), refusing():
+                await message.respond(b"")
 
     # ------------------------------------------------------------------ nameplates and tunnels
 

@@ -16,13 +16,13 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 from nats.js.errors import APIError, ServiceUnavailableError
 
 from sheaf.core.wire.relay_words import RefusalCode, RelayRefused
 from sheaf.relay.nats_address import NatsAddress
+from sheaf.relay.nats_subjects import Handler, ManySubjects
 from sheaf.task_set import TaskSet
 
 REQUEST_S: Final = 4.0
@@ -43,7 +43,6 @@ _FULL_CODES: Final = frozenset({10023, 10047, 10077, 10122})
 _OFF_CODES: Final = frozenset({10039, 10076})
 """JetStream: not enabled, for this account or at all."""
 
-Handler = Callable[[Msg], Awaitable[None]]
 Hook = Callable[[Client], Awaitable[None]]
 
 _log = logging.getLogger(__name__)
@@ -70,7 +69,9 @@ class NatsLink:
         self._jitter = jitter
         self._client: Client | None = None
         self._listeners: dict[str, Handler] = {}
-        self._unlisten: dict[str, Callable[[], Awaitable[None]]] = {}
+        self._quick: set[str] = set()
+        self._subjects: ManySubjects | None = None
+        self._unlisten: dict[str, Callable[[str], Awaitable[None]]] = {}
         self._on_up: list[Hook] = []
         self._on_ready: list[Callable[[], None]] = []
         self._is_started = False
@@ -118,9 +119,14 @@ class NatsLink:
 
     # ------------------------------------------------------------------ listening
 
-    async def listen(self, subject: str, handler: Handler) -> None:
-        """From now on `handler` gets what is published there; see `settle` for when it is in force."""
+    async def listen(self, subject: str, handler: Handler, *, is_quick: bool = False) -> None:
+        """From now on `handler` gets what is published there; see `settle` for when it is in force.
+
+        `is_quick`: it does not wait for anything, and shares a queue with all others that do not.
+        """
         self._listeners[subject] = handler
+        if is_quick:
+            self._quick.add(subject)
         if self._client is not None:
             with refusing():
                 await self._subscribe(self._client, subject)
@@ -128,9 +134,10 @@ class NatsLink:
     async def unlisten(self, subject: str) -> None:
         """No more of it. Never raises."""
         self._listeners.pop(subject, None)
+        self._quick.discard(subject)
         if (end := self._unlisten.pop(subject, None)) is not None:
             with contextlib.suppress(NatsError, OSError):
-                await end()
+                await end(subject)
 
     async def settle(self) -> None:
         """Wait until the server knows everything said so far. Raises RelayRefused UNAVAILABLE."""
@@ -141,10 +148,18 @@ class NatsLink:
         handler = self._listeners.get(subject)
         if handler is None:
             return
-        subscription = await client.subscribe(subject, cb=handler)
-        self._unlisten[subject] = subscription.unsubscribe
+        if subject in self._quick and self._subjects is not None:
+            await self._subjects.add(subject)
+            self._unlisten[subject] = self._end_quick
+        else:
+            subscription = await client.subscribe(subject, cb=handler)
+            self._unlisten[subject] = lambda _: subscription.unsubscribe()
         if subject not in self._listeners:  # withdrawn meanwhile
             await self.unlisten(subject)
+
+    async def _end_quick(self, subject: str) -> None:
+        if self._subjects is not None:
+            await self._subjects.remove(subject)
 
     # ------------------------------------------------------------------ speaking
 
@@ -202,6 +217,8 @@ class NatsLink:
         try:
             async with asyncio.timeout(2 * _CONNECT_S):
                 await self._open(client, ended)
+                self._subjects = ManySubjects(client, self._listeners.get)
+                await self._subjects.open()
                 for hook in self._on_up:
                     await hook(client)
                 while missing := [each for each in self._listeners if each not in self._unlisten]:

@@ -204,7 +204,7 @@ class NatsMailboxStore:
         subject = self._news_subject(mailbox_id)
         self._link.client  # noqa: B018  # refuses while NATS is away
         self._watched.add(mailbox_id)
-        await self._link.listen(subject, self._hear)
+        await self._link.listen(subject, self._hear, is_quick=True)
         await self._link.settle()
 
     async def unwatch(self, mailbox_id: bytes) -> None:

@@ -67,6 +67,11 @@ def rendezvous_subject(rid: RendezvousId) -> str:
     return f"rdv.{rid.hex()}"
 
 
+def rendezvous_of(subject: str) -> RendezvousId:
+    """The id that `rendezvous_subject` was made from. Raises WireError."""
+    return RendezvousId(_hex(subject.rpartition(".")[2], RendezvousId.SIZE, "rendezvous id"))
+
+
 def node_subject(node: str) -> str:
     return f"sheafnode.{node}"
 
