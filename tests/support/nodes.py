@@ -58,6 +58,8 @@ class Machine:
     relays: RelayPool | None = None
     own_relays: tuple[str, ...] = ()
     clock: Clock = field(default_factory=SystemClock)
+    adapt: Callable[[Network], Network] = field(default=lambda network: network)
+    """Puts other adapters in, for tests of those."""
 
     async def start(self) -> Node:
         """A fresh process on this machine."""
@@ -89,7 +91,7 @@ class Machine:
         node = Node(
             identity=identity,
             store=self.store,
-            network=network,
+            network=self.adapt(network),
             clock=self.clock,
             entropy=entropy,
             data_dir=f"/{self.name}",
