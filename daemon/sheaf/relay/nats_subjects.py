@@ -33,8 +33,10 @@ class ManySubjects:
         self._shared = await self._client.subscribe(self._client.new_inbox(), cb=self._take)
 
     async def add(self, subject: str) -> None:
-        """Listen there, too. No wildcards. Raises as the library does."""
+        """Listen there, too, once. No wildcards. Raises as the library does."""
         assert self._shared is not None
+        if subject in self._sids:
+            return
         client = self._client
         client._sid += 1
         sid = client._sid
