@@ -45,6 +45,8 @@ from tests.support.relay_attackers import FLOODS, WAYS
 from tests.support.relay_witness import witnesses
 from tests.support.repository import ROOT
 
+pytestmark = pytest.mark.e2e
+
 OTHERS_S = 0.2
 """FAULTS A3 and A5: others are served with p99 below this, which is also how late the loop may be."""
 CLOSED_S = 10.0
