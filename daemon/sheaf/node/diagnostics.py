@@ -99,10 +99,12 @@ def _multicast(view: NetworkView) -> Iterator[NetworkFinding]:
 
 
 def _relays(view: NetworkView) -> Iterator[NetworkFinding]:
+    is_any_connected = any(relay.state is RelayState.CONNECTED for relay in view.relays)
     for relay in view.relays:
         if relay.state in (RelayState.UNREACHABLE, RelayState.REFUSED):
             reason = relay.problem or "It cannot be reached."
-            yield _problem(f"The relay {relay.url} is not connected. {reason}", _relay_advice(relay))
+            what = reason if relay.url in reason else f"The relay {relay.url} is not connected. {reason}"
+            yield (_hint if is_any_connected else _problem)(what, _relay_advice(relay))
     if not view.relays and _are_missing(view):
         yield _hint(
             "No relay is set, so only people on the same network can be reached.",

@@ -65,6 +65,14 @@ def test_a_relay_that_is_not_connected_says_why(state: RelayState) -> None:
     assert ("token" in str(finding.do)) == (state is RelayState.REFUSED)
 
 
+def test_one_relay_that_is_down_beside_a_good_one_is_a_hint() -> None:
+    down = replace(
+        RELAY, url="wss://b.example", state=RelayState.UNREACHABLE, problem="wss://b.example is off."
+    )
+    finding = only(surroundings(relays=(RELAY, down)))
+    assert (finding.level, finding.what) == (FindingLevel.HINT, "wss://b.example is off.")
+
+
 def test_a_relay_that_is_being_connected_is_left_in_peace() -> None:
     connecting = replace(RELAY, state=RelayState.CONNECTING)
     assert only(surroundings(relays=(connecting,))).level is FindingLevel.OK

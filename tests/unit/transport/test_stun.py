@@ -19,7 +19,7 @@ from sheaf.core.base.limits import CANDIDATES_MAX
 from sheaf.ports import NatKind
 from sheaf.task_set import TaskSet
 from sheaf.transport import ice_guard, stun_probe
-from sheaf.transport.stun_probe import StunProbe
+from sheaf.transport.stun_probe import Lookup, StunProbe
 from sheaf.transport.stun_route import StunRoute
 from sheaf.transport.webrtc import WebRtc
 from tests.support.nodes import until
@@ -82,10 +82,20 @@ async def literal(host: str, port: int) -> Sequence[tuple[int, Any]]:
     return [(socket.AF_INET, (host, port))]
 
 
+async def hanging(host: str, port: int) -> Sequence[tuple[int, Any]]:
+    """DNS that swallows questions."""
+    if host.endswith(".example"):
+        await asyncio.Event().wait()
+    return await literal(host, port)
+
+
 @asynccontextmanager
-async def probing(*servers: str, addresses: Sequence[str] = (HERE,)) -> AsyncIterator[StunProbe]:
+async def probing(
+    *servers: str, addresses: Sequence[str] = (HERE,), more: Sequence[str] = (), lookup: Lookup = literal
+) -> AsyncIterator[StunProbe]:
+    """A running probe of `servers`, and of those in `more`, which may grow."""
     tasks = TaskSet("test")
-    probe = StunProbe(servers=lambda: list(servers), addresses=lambda: list(addresses), lookup=literal)
+    probe = StunProbe(servers=lambda: [*servers, *more], addresses=lambda: list(addresses), lookup=lookup)
     tasks.spawn(probe.run(), "probe")
     try:
         yield probe
@@ -121,6 +131,20 @@ async def test_a_dead_server_and_an_unknown_name_are_no_routes_and_hold_up_nobod
         assert time.monotonic() - began < stun_probe.PATIENCE_S + 0.4
         await until(lambda: dead.asked == 3)
         assert [server.is_alive for server in probe.report().servers] == [False, False, True]
+
+
+async def test_a_name_that_cannot_be_looked_up_holds_up_no_other_server() -> None:
+    async with serving(outside) as server, probing("a.example:1", text(server), lookup=hanging) as probe:
+        assert await probe.routes() == [StunRoute(HERE, server.address)]
+
+
+async def test_a_server_that_comes_is_asked_at_once_though_a_dead_one_is_waited_for() -> None:
+    more: list[str] = []
+    async with serving(outside) as server, probing("a.example:1", more=more, lookup=hanging) as probe:
+        assert await probe.routes() == []
+        more.append(text(server))
+        probe.servers_changed()
+        assert await probe.routes() == [StunRoute(HERE, server.address)]
 
 
 async def test_without_an_answer_a_connection_waits_for_half_a_second_at_most() -> None:
