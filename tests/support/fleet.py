@@ -41,7 +41,11 @@ class Fleet:
     async def are_healthy(self) -> None:
         """Wait until every node that runs says that it serves."""
         for node in self.nodes:
-            await eventually(lambda node=node: node.http("/healthz")[0] == 200, timeout_s=RECOVERY_S)
+
+            def is_healthy(node: RelayProcess = node) -> bool:
+                return node.http("/healthz")[0] == 200
+
+            await eventually(is_healthy, timeout_s=RECOVERY_S)
 
 
 @contextlib.contextmanager
