@@ -35,6 +35,9 @@ WRITERS: Final = (1, 32)
 READERS: Final = 32
 TUNNEL_BYTES: Final = (32 * 1024, 1024)
 """What a daemon puts into one message at most; and small ones."""
+TUNNELS: Final = 400
+SHORT_BYTES: Final = 60
+"""A session's ping, in TLS."""
 SOURCES: Final = 4
 
 
@@ -177,6 +180,15 @@ async def _tunnels(bench: Bench) -> None:
                 lambda: loaded(theirs, "raw", **load),  # noqa: B023
             )
             _add_tunnel(bench, size, mine, beside)
+        load = {"count": TUNNELS, "seconds": load_s(bench), "payload_bytes": SHORT_BYTES}
+        (quiet,) = await alternating(bench, lambda: loaded(ours, "chatter", **load))
+    note(bench, tunnel_message_us=us(quiet))
+    bench.report.add(
+        PART,
+        f"{TUNNELS} tunnels with little to say, {SHORT_BYTES} bytes at a time",
+        f"{us(quiet):.0f} µs of the relay's core for each message",
+        against=f"{Spread.of([each.per_s for each in quiet]).text(0)} per second",
+    )
 
 
 def _add_tunnel(bench: Bench, size: int, mine: Sequence[Measured], beside: Sequence[Measured]) -> None:

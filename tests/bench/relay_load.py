@@ -2,7 +2,8 @@
 
 Kinds: `connect` (come, subscribe, ping, go) and beside it `greet`; `signal` (pairs that send to each other)
 and beside it `echo` and `passing`; `idle` (daemons with nothing to do); `put` and `get` (mailbox items);
-`tunnel` and beside it `raw`. Prints JSON lines: `begin` and `end` of what is measured, then what was done.
+`tunnel` and beside it `raw`; `chatter` (tunnels with little to say). Prints JSON lines: `begin` and `end` of
+what is measured, then what was done.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from sheaf.core.base.ids import RendezvousId
 from sheaf.core.wire.relay_frames import Ping, Send, Sub, encode_frame
 from sheaf.core.wire.relay_requests import MailboxGet, MailboxPut, MailboxWatch
 from sheaf.core.wire.relay_words import FrameType
-from tests.bench.relay_load_tunnel import raw, tunnel
+from tests.bench.relay_load_tunnel import chatter, raw, tunnel
 from tests.bench.relay_order import Order, kind_of, say, spread
 from tests.support.raw_websocket import PATH, RawWebSocket, masked, open_raw
 
@@ -293,9 +294,8 @@ async def _ask(order: Order, request: Callable[[Access], bytes], answer: FrameTy
     say(done=len(taken_ms), refused=refused, seconds=time.monotonic() - began, **spread(taken_ms))
 
 
-KINDS: Final = {
-    each.__name__: each for each in (connect, greet, idle, signal, echo, passing, put, get, tunnel, raw)
-}
+_ALL: Final = (connect, greet, idle, signal, echo, passing, put, get, tunnel, chatter, raw)
+KINDS: Final = {each.__name__: each for each in _ALL}
 
 
 def main() -> None:

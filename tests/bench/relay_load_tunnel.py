@@ -16,6 +16,10 @@ from tests.support.raw_websocket import RawWebSocket, open_raw
 
 TRIPS: Final = 300
 FLIGHT_BYTES_MAX: Final = 4 * MIB
+CHATTER_PER_S: Final = 3_000
+"""What a node of a large fleet passes on (docs/relay-capacity.md)."""
+TICK_S: Final = 0.01
+SETTLE_S: Final = 0.5
 
 
 async def tunnel(order: Order) -> None:
@@ -35,6 +39,34 @@ async def tunnel(order: Order) -> None:
     far.send(join)
     await asyncio.gather(*joined)
     await flow.measure(order, near.send, near.drain, far.send)
+
+
+async def chatter(order: Order) -> None:
+    """`count` tunnels that pass a short message now and then: sessions with nothing to say but pings."""
+    received = 0
+
+    def receive(_: RawWebSocket, __: bytes) -> None:
+        nonlocal received
+        received += 1
+
+    wires = []
+    for _ in range(order.count):
+        join = encode_frame(TunnelJoin(os.urandom(16)))
+        for _ in range(2):
+            wires.append(await open_raw(order.address, receive))
+            wires[-1].send(join)
+    await asyncio.sleep(SETTLE_S)
+    message, turn, received = os.urandom(order.payload_bytes), 0, 0
+    say(event="begin")
+    began = time.monotonic()
+    while time.monotonic() < began + order.seconds:
+        for _ in range(int(CHATTER_PER_S * TICK_S)):
+            wires[turn % len(wires)].send(message)
+            turn += 7  # others than the last time
+        await asyncio.sleep(TICK_S)
+    seconds = time.monotonic() - began
+    say(event="end")
+    say(done=received, seconds=seconds)
 
 
 async def raw(order: Order) -> None:
