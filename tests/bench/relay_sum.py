@@ -76,23 +76,23 @@ class Costs:
 
 
 MEASURED: Final = Costs(
-    signal_us=77,
-    put_sqlite_us=173,
-    get_sqlite_us=129,
-    put_nats_us=390,
-    put_nats_server_us=159,
-    get_nats_us=365,
-    get_nats_server_us=102,
-    idle_bytes=18_500,
-    ping_us=113,
-    arrive_us=1_130,
-    fleet_signal_us=210,
-    fleet_idle_bytes=60_600,
+    signal_us=59,
+    put_sqlite_us=166,
+    get_sqlite_us=91,
+    put_nats_us=263,
+    put_nats_server_us=103,
+    get_nats_us=293,
+    get_nats_server_us=71,
+    idle_bytes=18_600,
+    ping_us=132,
+    arrive_us=1_120,
+    fleet_signal_us=192,
+    fleet_idle_bytes=21_800,
     nats_idle_bytes=8_300,
-    fleet_arrive_us=2_650,
-    tunnel_message_us=55,
+    fleet_arrive_us=1_680,
+    tunnel_message_us=60,
 )
-"""On the machine of docs/benchmarks.md."""
+"""On the machine of docs/benchmarks.md, busy with other work."""
 
 
 @dataclass(frozen=True, slots=True)
