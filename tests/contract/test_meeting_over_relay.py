@@ -121,7 +121,7 @@ async def test_a_guest_joins_through_the_relay_of_the_ticket(apart: Apart) -> No
         note = await new_text(ann, space.space_id, content="hello")
         await join(ann, bob, space.space_id)
         await until(lambda: _has(bob, note, "hello"))
-        await until(lambda: paths([ann, bob]) == ["relay", "relay"])
+        await until(lambda: paths([ann, bob]) == ["relay", "relay"], timeout_s=25)
         assert bob.peers()[0].path_reason == (
             "relay: UDP does not get out of this network, no STUN server answers"
         )
@@ -133,12 +133,12 @@ async def test_when_udp_opens_the_better_path_takes_over_and_stays(apart: Apart)
         space = await ann.create_space("Home")
         note = await new_text(ann, space.space_id)
         await join(ann, bob, space.space_id)
-        await until(lambda: paths([ann, bob]) == ["relay", "relay"])
+        await until(lambda: paths([ann, bob]) == ["relay", "relay"], timeout_s=25)
         for udp in apart.udp.values():
             udp.is_open = True
         for node in (ann, bob):
             node.network_changed()
-        await until(lambda: paths([ann, bob]) == ["memory", "memory"])
+        await until(lambda: paths([ann, bob]) == ["memory", "memory"], timeout_s=25)
         await ann.append_content(note, "direct", agent=None)
         await until(lambda: _has(bob, note, "direct"))
         for udp in apart.udp.values():
@@ -156,9 +156,9 @@ async def test_who_loses_the_direct_path_goes_on_through_the_relay(apart: Apart)
         for udp in apart.udp.values():
             udp.is_open = True
         ann.network_changed()
-        await until(lambda: paths([ann, bob]) == ["memory", "memory"])
+        await until(lambda: paths([ann, bob]) == ["memory", "memory"], timeout_s=25)
         for udp in apart.udp.values():
             udp.is_open = False
         for channel in apart.lan.channels:
             await channel.close()
-        await until(lambda: paths([ann, bob]) == ["relay", "relay"])
+        await until(lambda: paths([ann, bob]) == ["relay", "relay"], timeout_s=25)
