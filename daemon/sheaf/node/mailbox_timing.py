@@ -29,6 +29,14 @@ class UploadTiming:
         """Everything is there, or nobody needs anything."""
         self._since.clear()
 
+    def own_due(self, now: float, waiting_bytes: int) -> float | None:
+        """When what was written here goes, if that was noticed and is to come: nothing is more urgent."""
+        since = self._since.get("own")
+        if since is None or self.is_hurried or waiting_bytes >= UPLOAD_AT_BYTES:
+            return None
+        due = since + UPLOAD_AFTER_S * self._factor
+        return due if now < due else None
+
     def due(self, need: Need, now: float, *, has_own: bool, is_much: bool, others_live: bool) -> float | None:
         """When to upload, by the most urgent of what is needed; None when nothing is."""
         waits = {

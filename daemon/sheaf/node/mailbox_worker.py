@@ -125,12 +125,9 @@ class MailboxWorker:
     def warning(self) -> str | None:
         """What was wrong lately; a whole sentence."""
         now_ms = self._clock.wall_ms()
-        memories = [box.memory for box, _ in self._boxes.values()]
-        lately = [memory for memory in memories if memory.warning and now_ms - memory.warned_ms < 86_400_000]
-        newest = max(lately, key=lambda memory: memory.warned_ms, default=None)
-        if newest is not None:
-            return newest.warning
-        return self.detail if self.state is MailboxState.FULL else None
+        told = [(box.memory.warned_ms, box.memory.warning) for box, _ in self._boxes.values()]
+        lately = [warning for at_ms, warning in sorted(told) if warning and now_ms - at_ms < 86_400_000]
+        return lately[-1] if lately else self.detail if self.state is MailboxState.FULL else None
 
     # ------------------------------------------------------------------ life
 
@@ -314,6 +311,9 @@ class MailboxWorker:
         if self._must_compact:
             self._must_compact = False
             await self._compact_when_due(box, at_once=True)
+        if (typed := self._timing.own_due(self._clock.now(), host.unsent_bytes)) is not None:
+            self._wake_at(typed)  # what is needed is found out when it is due
+            return
         can_seal = host.unsent_count > 0 and host.can_write()
         due = self._upload_due(self._need(box, devices), can_seal=can_seal)
         if due is None:

@@ -17,6 +17,7 @@ from sheaf.node.mailbox_timing import (
     OTHERS_UPLOAD_AFTER_S,
     RECEIPTS_AFTER_S,
     UPLOAD_AFTER_S,
+    UPLOAD_AT_BYTES,
     UploadTiming,
 )
 from sheaf.ports import MailboxItem, MailboxPage
@@ -89,6 +90,18 @@ def test_what_is_needed_waits_for_more_but_not_long() -> None:
     assert timing.due(need, 10.0, has_own=True, is_much=False, others_live=True) == 10 + UPLOAD_AFTER_S
     assert timing.due(need, 11.0, has_own=True, is_much=False, others_live=True) == 10 + UPLOAD_AFTER_S
     assert timing.due(need, 11.0, has_own=True, is_much=True, others_live=True) == 11.0
+
+
+def test_while_somebody_types_it_is_known_without_looking_when_it_goes() -> None:
+    timing = UploadTiming(jitter=0.5)
+    timing.due(Need(spans=[(LOG, 1, 2)]), 10.0, has_own=False, is_much=False, others_live=True)
+    assert timing.own_due(10.5, 0) is None
+    timing.due(Need(spans=[(LOG, 1, 2)]), 11.0, has_own=True, is_much=False, others_live=True)
+    assert timing.own_due(12.0, 100) == 11 + UPLOAD_AFTER_S
+    assert timing.own_due(12.0, UPLOAD_AT_BYTES) is None, "much is not held back"
+    assert timing.own_due(14.0, 100) is None
+    timing.clear()
+    assert timing.own_due(12.0, 100) is None
 
 
 def test_what_another_live_member_wrote_is_left_to_him_for_a_while() -> None:
