@@ -38,6 +38,8 @@ _PINGS_MAX: Final = 2
 _DELAY_MIN_S: Final = 0.1
 _DELAY_MAX_S: Final = 3.0
 _DELAY_FACTOR: Final = 1.5
+_NO_NATS: Final = (ValueError, TypeError, LookupError, AttributeError, EOFError)
+"""What the library also raises when something else answers on that port."""
 _FULL_CODES: Final = frozenset({10023, 10047, 10077, 10122})
 """JetStream: insufficient resources, no storage, maximum bytes."""
 _OFF_CODES: Final = frozenset({10039, 10076})
@@ -75,6 +77,7 @@ class NatsLink:
         self._on_up: list[Hook] = []
         self._on_ready: list[Callable[[], None]] = []
         self._is_started = False
+        self._is_closed = False
         self._tried = asyncio.Event()
         self._tasks = TaskSet("nats")
         self.problem: str | None = "NATS has not been reached yet"
@@ -112,6 +115,7 @@ class NatsLink:
 
     async def close(self) -> None:
         """End the connection. Idempotent."""
+        self._is_closed = True
         client, self._client = self._client, None
         await self._tasks.close()
         if client is not None:
@@ -200,13 +204,14 @@ class NatsLink:
 
     async def _keep_connected(self) -> None:
         delay_s = _DELAY_MIN_S
-        while True:
+        while not self._is_closed:  # the library may swallow our being cancelled
             ended = asyncio.Event()
             client = await self._connect(ended)
             self._tried.set()
             if client is not None:
                 delay_s = _DELAY_MIN_S
-                await ended.wait()
+                if not self._is_closed:
+                    await ended.wait()
                 self._forget()
                 await _close(client)
             await asyncio.sleep(delay_s * (0.5 + self._jitter()))
@@ -225,7 +230,7 @@ class NatsLink:
                     for subject in missing:
                         await self._subscribe(client, subject)
                     await client.flush(timeout=_CONNECT_S)
-        except (NatsError, OSError, TimeoutError, RelayRefused, NatsUnfit) as error:
+        except (NatsError, OSError, TimeoutError, RelayRefused, NatsUnfit, *_NO_NATS) as error:
             self._unlisten.clear()
             self._blame(error)
             await _close(client)
