@@ -28,6 +28,7 @@ JOIN_S_MAX: Final = 25.0
 """For the other side of a tunnel to come; the relay gives up after 20 s."""
 HOPS_MAX: Final = 3
 """Connections for one tunnel: the first, and two that it was sent on to."""
+STRANGERS_WORDS_MAX: Final = 120
 _BUSY: Final = (429, 500, 502, 503, 504)
 
 
@@ -129,7 +130,8 @@ def _reason(error: Exception) -> str:
         if is_plain and error.errno:  # asyncio's own text names a call and a tuple
             return os.strerror(error.errno).lower()
         return error.strerror or str(error) or "no connection"
-    return str(error).rstrip(".")
+    words = "".join(character if character.isprintable() else " " for character in str(error))
+    return words.rstrip(".")[:STRANGERS_WORDS_MAX]  # may quote what answered there
 
 
 async def _greet(socket: FrameSocket, url: RelayUrl) -> Welcome:
