@@ -46,7 +46,7 @@ SETTLED_S: Final = 60.0
 EXPECTED_S: Final = 15.0
 """A connection that ends so soon after our addresses changed, or after the other side called although it was
 there, is followed by a call at once."""
-MISSED_S: Final = 2.0
+MISSED_S: Final = 1.0
 """Who asks to be called so long after the best of connections was made has lost it. Earlier it may just have
 asked before it knew."""
 REDIAL_MIN_S: Final = 0.25

@@ -164,7 +164,7 @@ def test_a_break_that_was_expected_is_followed_by_a_call_at_once(why: str) -> No
     if why == "we moved":
         dialer.network_changed(2)
     else:
-        assert dialer.poked(HIGH, 2, RELAY) is None  # it may have asked before it knew
+        assert dialer.poked(HIGH, 1.5, RELAY) is None  # it may have asked before it knew
     assert dialer.closed(HIGH, 5) == [Poke(HIGH, RELAY)]
     dialer.connected(HIGH, 6)
     assert dialer.closed(HIGH, 6 + EXPECTED_S) == []
@@ -207,7 +207,7 @@ def test_after_a_fault_of_the_peers_there_is_no_hurry_over_relays_either() -> No
     dialer = make_dialer()
     at_relay(dialer)
     dialer.connected(HIGH, 1)
-    dialer.poked(HIGH, 2, RELAY)
+    dialer.poked(HIGH, 1.5, RELAY)
     dialer.closed(HIGH, 10, is_peer_fault=True)
     assert (dialer.next_wake() or 0) >= 10 + 0.75 * BACKOFF_MAX_S
 
@@ -260,7 +260,7 @@ def test_a_poke_over_a_bad_path_is_answered_by_seeking_a_better_one() -> None:
     assert dialer.poked(HIGH, 1, RELAY) == Dial(HIGH, RELAY, PathRank.RELAY)
     assert dialer.poked(HIGH, 2, RELAY) is None
     dialer.connected(HIGH, 3, PathRank.DIRECT)
-    assert dialer.poked(HIGH, 4, RELAY) is None
+    assert dialer.poked(HIGH, 3.5, RELAY) is None
 
 
 def test_at_the_best_path_nothing_is_sought() -> None:
