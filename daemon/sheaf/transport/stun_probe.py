@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import struct
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -249,7 +250,7 @@ class _Asker(asyncio.DatagramProtocol):
             message = self._stun.parse_message(data)
             mapped = message.attributes["XOR-MAPPED-ADDRESS"]
             address = ipaddress.ip_address(mapped[0])
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, struct.error):
             return
         server, answer = self._waiting.get(message.transaction_id, (None, None))
         is_answer = message.message_class == self._stun.Class.RESPONSE and server == (addr[0], addr[1])
