@@ -96,6 +96,8 @@ class Mailboxes:
                 await self._settle()
             except StorageFailure as failure:  # told again when the space is open again
                 logger.error("mailboxes could not be opened", reason=str(failure))
+            except Exception:  # one defect must not end delivery in all spaces
+                logger.exception("mailboxes could not be opened because of a defect")
 
     async def close(self) -> None:
         """Let every worker upload what waits, if it can do so soon, and end it."""

@@ -13,6 +13,7 @@ import asyncio
 import inspect
 import ipaddress
 import socket
+import struct
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
@@ -184,7 +185,7 @@ def _looks_like_stun(datagram: bytes) -> bool:
         return False
     try:
         stun.parse_message(datagram)
-    except ValueError:
+    except (ValueError, struct.error):
         return False
     return True
 

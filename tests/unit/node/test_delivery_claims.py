@@ -192,3 +192,24 @@ def test_a_device_whose_clock_stands_at_1970_is_waited_for_too() -> None:
             assert (await world.person("ann", doc, "ben")).state == "on_relay"
 
     run_virtual(play())
+
+
+def test_a_defect_in_one_round_does_not_end_the_mailboxes_for_ever() -> None:
+    async def play() -> None:
+        async with MailboxWorld.of("ann", "ben") as world:
+            mailboxes = world.ann._delivery.mailboxes
+            settle, rounds = mailboxes._settle, []
+
+            async def failing_once() -> None:
+                rounds.append("round")
+                if len(rounds) == 1:
+                    raise RuntimeError("a defect")
+                await settle()
+
+            mailboxes._settle = failing_once  # type: ignore[method-assign]
+            mailboxes.refresh()
+            await world.until(lambda: len(rounds) == 1)
+            mailboxes.refresh()
+            await world.until(lambda: len(rounds) == 2)
+
+    run_virtual(play())
