@@ -58,6 +58,10 @@ def _relay(relay: dict[str, Any]) -> str:
     return f"{printable(relay['url'])} {relay['state']}{rtt}"
 
 
+def _others(addresses: list[str], listening: str) -> str:
+    return "".join(f", {address}" for address in addresses if address != listening)
+
+
 def _print_status(state: dict[str, Any]) -> None:
     lan, storage = state["lan"], state["storage"]
     typer.echo(
@@ -69,7 +73,7 @@ def _print_status(state: dict[str, Any]) -> None:
     saved = {"ok": "everything is saved"}.get(storage["state"], f"{storage['state']}: {storage['detail']}")
     typer.echo(f"Storage   {saved}" + (f"; {plural(unsent, 'edit')} nobody else has yet" if unsent else ""))
     listening = lan["listening"] or "not listening"
-    typer.echo(f"Network   {listening}, mDNS {lan['mdns']}" + "".join(f", {a}" for a in lan["addresses"]))
+    typer.echo(f"Network   {listening}, mDNS {lan['mdns']}" + _others(lan["addresses"], listening))
     for relay in state["relays"]:
         typer.echo(f"Relay     {_relay(relay)}")
     typer.echo()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sheaf.core.base.ids import DeviceId, LogId
 from sheaf.core.crypto.identity import DeviceCertificate
 from sheaf.core.protocol.effects import Phase
 from sheaf.core.space.membership import Member
@@ -51,7 +52,7 @@ def _state(link: PeerLink | None, is_dialling: bool) -> PeerState:
 
 def _space(host: SpaceHost, certificate: DeviceCertificate, link: PeerLink | None) -> PeerSpaceView:
     progress = SpaceProgress() if link is None else link.spaces.get(host.space_id, SpaceProgress())
-    known = progress.peer_has or dict(host.view.agreed_version(certificate.device) or {})
+    known = progress.peer_has or _known_to_hold(host, certificate.device)
     behind = sum(max(0, next_seq - known.get(log_id, 1)) for log_id, next_seq in host.durable.items())
     return PeerSpaceView(
         space_id=host.space_id,
@@ -59,3 +60,12 @@ def _space(host: SpaceHost, certificate: DeviceCertificate, link: PeerLink | Non
         done_bytes=progress.done_bytes,
         total_bytes=progress.total_bytes,
     )
+
+
+def _known_to_hold(host: SpaceHost, device_id: DeviceId) -> dict[LogId, int]:
+    """What a device that is away said, itself or by a mailbox, that it has."""
+    known = dict(host.view.agreed_version(device_id) or {})
+    word = host.delivery.book.of(device_id)
+    for log_id, next_seq in word.holds.items() if word is not None else ():
+        known[log_id] = max(known.get(log_id, 1), next_seq)
+    return known

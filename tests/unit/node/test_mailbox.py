@@ -28,6 +28,8 @@ def test_what_one_wrote_alone_reaches_the_other_who_comes_later() -> None:
             await world.stop("ann")
             await world.start("ben")
             await world.until_text("ben", doc, "while you were away")
+            (ann,) = world.nodes["ben"].peers()
+            assert [space.behind for space in ann.spaces] == [0], "what she wrote herself, she has"
 
     run_virtual(play())
 
