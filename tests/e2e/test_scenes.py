@@ -33,6 +33,8 @@ pytestmark = [pytest.mark.netns, pytest.mark.e2e, pytest.mark.timeout(120)]
 
 LIVE_S_MAX = 5.0
 SETTLED_S_MAX = 20.0
+SESSION_S = 2.0
+"""An incident comes in mid-session, not in the moment of meeting."""
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +73,7 @@ def play(scene: Scene, stage: Stage, here: Town, acquaintance: Acquaintance) -> 
     again_s = None
     if stage.incident is not None:
         before = connections(ada), connections(ben)
+        time.sleep(max(0.0, began + settled_s + SESSION_S - time.monotonic()))
         stage.incident()
         began = time.monotonic()
         in_step(ada, ben, acquaintance, "is still here")
