@@ -71,7 +71,7 @@ def load():
 threading.excepthook = lambda failure: errors.append(failure.exc_value)
 first = threading.Thread(target=load)
 others += [threading.Thread(target=lambda: begun.wait() and load()) for _ in range(3)]
-for thread in (first, *others):
+for thread in (*others, first):  # whoever is joined has to be started before
     thread.start()
 for thread in (first, *others):
     thread.join()
