@@ -3,29 +3,31 @@
 Nothing in it is trusted. An item that does not open is skipped and counted; what opens is taken in
 like a peer's word, ops before runs before receipts, and the position is committed together with it.
 Runs that arrive with a hole wait in the space's bounded hold; while something is missing at the end,
-everything is read again, as long as that brings anything and once more (FAULTS N13).
+everything is read again, as long as that brings anything and once more (FAULTS N13). What stands there
+counts (`coverage`) when we hold the very same: a run that says so much and cannot be joined proves nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Final
 
 import structlog
 
 from sheaf.core.base.errors import ProtocolViolation, TransportFailure
-from sheaf.core.base.ids import LogId
 from sheaf.core.base.limits import KIB
 from sheaf.core.crypto.key_schedule import SpaceKeys
 from sheaf.core.protocol.coverage import Coverage
 from sheaf.core.protocol.mailbox_item import MailboxBatch, open_item
 from sheaf.core.protocol.receipt import Receipt, read_receipt
-from sheaf.core.space.control_op import op_id_of
+from sheaf.core.space.control_op import decode_op, op_id_of
 from sheaf.core.space.run import Run
 from sheaf.core.wire.relay_words import PAGE_BYTES_MAX
+from sheaf.node.mailbox_hanging import Hanging
 from sheaf.node.mailbox_memory import MailboxMemory, Trouble
 from sheaf.node.space_host import SpaceHost
-from sheaf.ports import Clock, MailboxAccess, MailboxItem, MailboxPage, MailboxRow, Relay
+from sheaf.ports import Clock, MailboxAccess, MailboxItem, MailboxPage, MailboxRow, Relay, Store
 
 PAGES_MAX: Final = 4096
 """In one go; what goes on for longer is no mailbox (64 MiB are 128 pages)."""
@@ -49,6 +51,7 @@ class Mailbox:
         keys: SpaceKeys,
         host: SpaceHost,
         memory: MailboxMemory,
+        store: Store,
         clock: Clock,
         counts: dict[str, float],
     ) -> None:
@@ -61,16 +64,18 @@ class Mailbox:
         """What the relay said last: newest position and incarnation."""
         self.is_anchored = False
         """Whether, since we are connected, the relay showed again what we read last."""
-        self.is_incomplete = False
-        """Runs in it cannot be joined to what we have, even after reading it again."""
+        self.hanging = Hanging()
+        """What in it cannot be joined to what we have."""
         self.items_seen = 0
         self.bytes_seen = 0
         """What stands there, about: as the relay said when we came, and what came since."""
+        self._store = store
         self._clock = clock
         self._counts = counts
-        self._has_held_ops = False
-        self._hopeless: frozenset[LogId] = frozenset()
-        """Logs with a hole that reading again did not close."""
+        self._joined: list[tuple[Run, bool]] = []
+        """Runs of the page at hand whose positions we hold, and whether ingest verified all of it."""
+        self._hopeless: frozenset[bytes] = frozenset()
+        """What hangs, and did so still when everything was read again."""
         self._has_restarted = True
 
     @property
@@ -83,6 +88,11 @@ class Mailbox:
         last, incarnation = self.news
         is_same = incarnation == self.memory.incarnation or last == 0 == self.memory.position
         return last != self.memory.position or not is_same
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Something in it cannot be joined to what we have, even after reading it again."""
+        return bool(self.hanging)
 
     def row(self) -> MailboxRow:
         """What to store."""
@@ -107,8 +117,9 @@ class Mailbox:
         if not self.is_anchored:
             after = min(after, max(0, memory.position - 1))
         if from_start:
-            memory.coverage, self._hopeless, after = Coverage(), frozenset(), 0
-        begun_anew, progress = 0, -1
+            memory.coverage, self.hanging, self._hopeless, after = Coverage(), Hanging(), frozenset(), 0
+        begun_anew = 0
+        progress: object = None
         for _ in range(PAGES_MAX):
             page = await self.relay.get(self.access, after, PAGE_BYTES_MAX)
             _require_order(page, after)
@@ -134,7 +145,6 @@ class Mailbox:
             stat = await self.relay.stat(self.access)
             self.items_seen, self.bytes_seen = stat.items, stat.size_bytes
         self.is_anchored, self._has_restarted = True, False
-        self.is_incomplete = self._is_missing()
         if memory.position < page.last:  # what stood there expired before we came
             memory.position, memory.item_hash = page.last, b""
         if self.news is None or self.news[0] <= page.last:
@@ -145,6 +155,7 @@ class Mailbox:
 
     def _begin_anew(self) -> None:
         self.memory.begin_anew()
+        self.hanging = Hanging()
 
     async def _take(self, page: MailboxPage) -> None:
         """Take in a page, in pieces that hold up nobody's typing; the position goes with the last."""
@@ -162,7 +173,10 @@ class Mailbox:
         self._take_receipts(batches)
         for item in page.items:
             self.memory.read(item, page.incarnation)
-        if not self._is_missing():
+        if self.hanging or not all(is_verified for _, is_verified in self._joined):
+            await self.host.flush()  # what is compared is on the disk
+        await self.settle()
+        if not self.hanging:
             self.memory.resume = self.memory.position
         self.memory.touched_ms = self._clock.wall_ms()
         self.host.put_mailbox(self.row())
@@ -189,21 +203,51 @@ class Mailbox:
                 self.memory.coverage.add_op(op_id)
             else:
                 fresh[raw] = None
-        if fresh:
-            result = self.host.add_ops(list(fresh))
-            self._has_held_ops = bool(result.missing)
-            for op in result.added:
-                self.memory.coverage.add_op(op.op_id)
+        if not fresh:
+            return
+        result = self.host.add_ops(list(fresh))
+        for op in result.added:
+            self.memory.coverage.add_op(op.op_id)
+        for raw in fresh if result.missing else ():
+            with contextlib.suppress(ProtocolViolation):
+                if control.missing_parents(op := decode_op(raw)):
+                    self.hanging.keep_op(op)
 
     def _take_run(self, run: Run) -> None:
         if not run.envelopes:
             return
+        before = self._next_seq(run)
         result = self.host.ingest(run)
         if result.refused is not None:
             self._counts["mailbox_runs_refused_total"] += 1
             logger.warning("a run in a mailbox was refused", log=run.log_id.short, reason=result.refused)
-        elif run.log_id not in result.frozen:
-            self.memory.coverage.add_run(run.log_id, run.first_seq, run.next_seq)
+        if run.log_id in result.frozen:
+            return
+        if run.next_seq <= self._next_seq(run):
+            self._joined.append((run, run.first_seq == before and result.refused is None))
+        elif result.refused is None:
+            self.hanging.keep_run(run)
+
+    def _next_seq(self, run: Run) -> int:
+        head = self.host.space.logs.get(run.log_id)
+        return 1 if head is None else head.next_seq
+
+    async def settle(self) -> None:
+        """Note what of the page at hand, and of what hung until now, stands there and on our disk alike."""
+        joined, self._joined = self._joined, []
+        if not (joined or self.hanging):
+            return
+        ops, runs = self.hanging.settle(self.host.space, self.host.durable)
+        for op in ops:
+            self.memory.coverage.add_op(op.op_id)
+        joined += [(run, False) for run in runs]
+        for run, is_verified in sorted(joined, key=lambda each: (each[0].log_id, each[0].first_seq)):
+            if is_verified or await self._is_ours(run):
+                self.memory.coverage.add_run(run.log_id, run.first_seq, run.next_seq)
+
+    async def _is_ours(self, run: Run) -> bool:
+        stored = await self._store.run(self.host.space_id, run.log_id, run.first_seq, run.size_bytes)
+        return stored.envelopes[: len(run.envelopes)] == run.envelopes
 
     def _take_receipts(self, batches: Sequence[MailboxBatch]) -> None:
         found: list[Receipt] = []
@@ -221,31 +265,19 @@ class Mailbox:
 
     # ------------------------------------------------------------------ what is missing
 
-    def _gaps(self) -> list[LogId]:
-        """Logs of which something stands there that could not be joined to what we have."""
-        logs = self.host.space.logs
-        return [
-            log_id
-            for log_id, (_, end) in self.memory.coverage.spans.items()
-            if (head := logs.get(log_id)) is None or (head.next_seq < end and not head.frozen)
-        ]
-
-    def _is_hopeless(self, progress: int) -> bool:
+    def _is_hopeless(self, before: object) -> bool:
         """Whether reading everything again is of no use: nothing is missing, or it brought nothing."""
-        gaps = frozenset(self._gaps())
-        if self._reach() == progress:
+        gaps = self.hanging.names()
+        if self._reach() == before:
             self._hopeless = gaps
             return True
-        return not self._has_held_ops and gaps <= self._hopeless
+        return gaps <= self._hopeless
 
-    def _is_missing(self) -> bool:
-        return self._has_held_ops or bool(self._gaps())
-
-    def _reach(self) -> int:
-        """Grows with whatever comes."""
-        logs = self.host.space.logs
-        here = (head.next_seq for log_id in self.memory.coverage.spans if (head := logs.get(log_id)))
-        return sum(here) + len(self.host.space.control)
+    def _reach(self) -> object:
+        """Another one when anything came of what hangs."""
+        space, gaps = self.host.space, self.hanging.names()
+        heads = [(head.log_id, head.next_seq) for head in space.logs if head.log_id in gaps]
+        return gaps, heads, len(space.control)
 
     # ------------------------------------------------------------------ own items
 

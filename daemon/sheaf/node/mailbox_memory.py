@@ -54,6 +54,8 @@ class MailboxMemory:
     warned_ms: int = 0
     told: dict[DeviceId, int] = field(default_factory=dict)
     """By device, the newest receipt that was known when something was put there for it last."""
+    hanging_ms: int = 0
+    """Since when compaction is hindered by what hangs in the air (by our clock); 0 when it is not."""
 
     def judge(self, page: MailboxPage, after: int) -> Trouble | None:
         """Whether a page fits what is remembered; `after` is where it was asked from."""
@@ -87,6 +89,7 @@ class MailboxMemory:
         self.item_hash = b""
         self.incarnation = NO_INCARNATION
         self.coverage = Coverage()
+        self.hanging_ms = 0
 
     # ------------------------------------------------------------------ for the store
 
@@ -105,6 +108,7 @@ class MailboxMemory:
                 8: self.warning,
                 9: self.warned_ms,
                 10: [[device, counter] for device, counter in sorted(self.told.items())],
+                11: self.hanging_ms,
             }
         )
 
@@ -132,6 +136,7 @@ class MailboxMemory:
         memory.warning = fields.text(8, bytes_max=2000)
         memory.warned_ms = fields.uint(9)
         memory.told = _counters(fields, 10)
+        memory.hanging_ms = fields.uint_or_none(11) or 0
         fields.done()
         return memory
 

@@ -26,12 +26,13 @@ from sheaf.core.crypto.key_schedule import SpaceKeys
 from sheaf.core.protocol.coverage import Coverage
 from sheaf.core.wire.relay_words import RefusalCode, RelayRefused
 from sheaf.node.mailbox import Mailbox
+from sheaf.node.mailbox_compaction import Compaction
 from sheaf.node.mailbox_doubt import DOUBLINGS_MAX, Doubts
 from sheaf.node.mailbox_memory import MailboxMemory, Trouble
 from sheaf.node.mailbox_needs import Need, absent, doubted, floors, lacking_ops, needed, needed_in_old
 from sheaf.node.mailbox_timing import UPLOAD_AT_BYTES, UploadTiming
 from sheaf.node.mailbox_words import FULL, WHAT_HAPPENED, RelayWarning
-from sheaf.node.mailbox_writer import COMPACT_BYTES, COMPACT_ITEMS, MailboxWriter
+from sheaf.node.mailbox_writer import MailboxWriter
 from sheaf.node.space_host import SpaceHost
 from sheaf.ports import Clock, Relay, RelayState, Store
 
@@ -40,7 +41,6 @@ RETRY_S_MAX: Final = 60.0
 PAUSE_S: Final = 0.1
 """Between two turns: somebody who types changes something many times a second."""
 ANCHOR_S: Final = 3600.0
-COMPACT_AGAIN_S: Final = 600.0
 QUIET_MS_MAX: Final = 30 * 86_400_000
 """A mailbox nobody used for so long may have expired; that it is gone is no news."""
 
@@ -77,7 +77,6 @@ class MailboxWorker:
         self._own = own
         self._store = store
         self._clock = clock
-        self._entropy = entropy
         self._memories = memories
         self._counts = counts
         self._on_change = on_change
@@ -89,13 +88,20 @@ class MailboxWorker:
         self._timing = UploadTiming(jitter=entropy(1)[0] / 255)
         self._due: float | None = None
         self._retry_s = RETRY_S
-        self._compact_due: float | None = None
+        self._compaction = Compaction(
+            host=host,
+            own=own,
+            store=store,
+            clock=clock,
+            entropy=entropy,
+            counts=counts,
+            wake_at=self._wake_at,
+        )
         self._doubts = Doubts()
         self._again = 0
         self._anchor_due = 0.0
         self._quiet_looks = 0
         self._was_connected = False
-        self._must_compact = False
         self.state = MailboxState.OK
         self.detail: str | None = None
 
@@ -222,6 +228,7 @@ class MailboxWorker:
             keys=keys,
             host=self._host,
             memory=self._memories.setdefault(keys.mailbox_id, MailboxMemory()),
+            store=self._store,
             clock=self._clock,
             counts=self._counts,
         )
@@ -308,9 +315,8 @@ class MailboxWorker:
 
     async def _write_current(self, box: Mailbox, devices: list[DeviceId]) -> None:
         host = self._host
-        if self._must_compact:
-            self._must_compact = False
-            await self._compact_when_due(box, at_once=True)
+        await box.settle()
+        await self._compaction.when_urgent(box)
         if (typed := self._timing.own_due(self._clock.now(), host.unsent_bytes)) is not None:
             self._wake_at(typed)  # what is needed is found out when it is due
             return
@@ -339,7 +345,7 @@ class MailboxWorker:
                 self._say(MailboxState.OK, None)
             self._on_change()
         await self._look_again_when_due(box, devices)
-        await self._compact_when_due(box)
+        await self._compaction.when_due(box)
 
     def _counters(self, devices: list[DeviceId]) -> dict[DeviceId, int]:
         counters = self._host.delivery.book.counters()
@@ -383,39 +389,6 @@ class MailboxWorker:
         host.put_mailbox(box.row())
         self._wake_at(now)
 
-    # ------------------------------------------------------------------ compaction
-
-    async def _compact_when_due(self, box: Mailbox, *, at_once: bool = False) -> bool:
-        """One random member replaces what nobody needs any more; True when done."""
-        is_large = box.items_seen > COMPACT_ITEMS or box.bytes_seen > COMPACT_BYTES
-        if not (is_large or at_once) or box.wants_reading or box.is_incomplete:
-            return False
-        now = self._clock.now()
-        if self._compact_due is None:
-            self._compact_due = now + 5.0 + 55.0 * self._entropy(1)[0] / 255
-        if now < self._compact_due and not at_once:
-            self._wake_at(self._compact_due)
-            return False
-        self._compact_due = now + COMPACT_AGAIN_S
-        need = needed(
-            self._host.space,
-            self._host.delivery.book,
-            absent(self._host.space, self._host.delivery.book, {self._own}, self._clock.wall_ms()),
-            self._host.durable,
-            Coverage(),
-        )
-        writer = MailboxWriter(mailbox=box, store=self._store, counts=self._counts)
-        try:
-            is_done = await writer.compact(need)
-        except RelayRefused as refused:
-            if refused.code is not RefusalCode.CHANGED:
-                raise
-            self._compact_due = None
-            return False
-        if is_done:
-            self._compact_due = None
-        return is_done
-
     # ------------------------------------------------------------------ what goes wrong
 
     def _put_off(self, box: Mailbox, refused: RelayRefused) -> None:
@@ -432,7 +405,7 @@ class MailboxWorker:
             self._say(MailboxState.FULL, detail)
             if not was_full:
                 self._on_warning(RelayWarning("full", detail))
-                self._must_compact = True
+            self._compaction.needs_room(is_new=not was_full)
         else:
             self._say(MailboxState.UNREACHABLE, f"The relay refuses: {refused}.")
         self._try_again()

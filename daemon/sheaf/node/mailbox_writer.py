@@ -27,6 +27,7 @@ from sheaf.core.protocol.receipt import Receipt
 from sheaf.core.space.control_op import ControlOp
 from sheaf.core.space.run import Run
 from sheaf.node.mailbox import Mailbox
+from sheaf.node.mailbox_hanging import Hanging
 from sheaf.node.mailbox_needs import Need
 from sheaf.ports import Store
 
@@ -64,6 +65,11 @@ class _Filling:
         )
 
 
+def _run_cost(run: Run) -> int:
+    """How much of a batch a run takes at most."""
+    return run.size_bytes + len(run.envelopes) * 4 + _RUN_OVERHEAD
+
+
 class MailboxWriter:
     """Puts what is needed into a mailbox."""
 
@@ -74,6 +80,8 @@ class MailboxWriter:
         self._counts = counts
         self.too_large = 0
         """Pieces that no item of this relay can carry."""
+        self.is_hindered = False
+        """What hangs in the mailbox did not fit beside what is needed."""
 
     async def upload(self, need: Need) -> None:
         """Put all of it, item by item.
@@ -92,8 +100,9 @@ class MailboxWriter:
             self._mailbox.stored(item, stored.position, stored.incarnation)
             self._mailbox.host.put_mailbox(self._mailbox.row())
 
-    async def compact(self, need: Need) -> bool:
-        """Replace everything in the mailbox by one item with what is needed; False if it does not fit.
+    async def compact(self, need: Need, *, may_drop: bool = False) -> bool:
+        """Replace everything in the mailbox by one item with what is needed and what hangs; False if it
+        does not fit. With `may_drop` only as much of what hangs as fits.
 
         Raises:
             TransportFailure: RelayRefused CHANGED when somebody was faster.
@@ -105,19 +114,43 @@ class MailboxWriter:
             only = filling
         if self.too_large:
             return False
-        filling = only or _Filling(0)
-        memory = self._mailbox.memory
-        item = seal_item(filling.batch(), self._mailbox.keys)
-        stored = await self._mailbox.relay.compact(self._mailbox.access, memory.position, item)
+        box, memory = self._mailbox, self._mailbox.memory
+        filling = only or _Filling(content_bytes_max(box.relay.item_bytes_max))
+        carried = self._carry(filling)
+        self.is_hindered = box.hanging.has_more or len(carried) < len(box.hanging)
+        if self.is_hindered and not may_drop:
+            return False
+        item = seal_item(carried.added_to(filling.batch()), box.keys)
+        stored = await box.relay.compact(box.access, memory.position, item)
         self._counts["mailbox_compactions_total"] += 1
         memory.begin_anew()
         memory.incarnation = stored.incarnation
         memory.position = stored.position - 1
-        self._mailbox.items_seen = self._mailbox.bytes_seen = 0
+        box.hanging = carried
+        box.items_seen = box.bytes_seen = 0
         self._note(filling)
-        self._mailbox.stored(item, stored.position, stored.incarnation)
-        self._mailbox.host.put_mailbox(self._mailbox.row())
+        box.stored(item, stored.position, stored.incarnation)
+        box.host.put_mailbox(box.row())
         return True
+
+    def _carry(self, filling: _Filling) -> Hanging:
+        """As much of what hangs as fits beside `filling`: first what somebody signed for."""
+        hanging, carried = self._mailbox.hanging, Hanging()
+        words = [word for _, word in self._mailbox.host.delivery.book.items()]
+
+        def is_unsigned(run: Run) -> bool:
+            return not any(word.holds.get(run.log_id, 1) >= run.next_seq for word in words)
+
+        left, ops_left = filling.left, OPS_MAX - len(filling.ops)
+        for op in list(hanging.ops.values())[:ops_left]:
+            if (size := len(op.raw) + _PIECE_OVERHEAD) <= left:
+                carried.keep_op(op)
+                left -= size
+        for run in sorted(hanging.runs, key=is_unsigned)[: RUNS_MAX - len(filling.runs)]:
+            if (size := _run_cost(run) + len(run.genesis or b"")) <= left:
+                carried.keep_run(run)
+                left -= size
+        return carried
 
     def _note(self, filling: _Filling) -> None:
         coverage = self._mailbox.memory.coverage
@@ -143,7 +176,7 @@ class MailboxWriter:
             while first < end:
                 room = filling.left - _RUN_OVERHEAD
                 run = await self._run(log_id, first, min(RUN_BYTES, max(room, 1)))
-                size = run.size_bytes + len(run.envelopes) * 4 + _RUN_OVERHEAD
+                size = _run_cost(run)
                 if not run.envelopes or size > filling.room:
                     self.too_large += bool(run.envelopes)
                     break

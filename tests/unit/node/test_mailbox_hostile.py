@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
-from sheaf.core.base.ids import SpaceId
+from sheaf.core.base.ids import LogId, SpaceId
+from sheaf.core.base.limits import KIB
+from sheaf.core.crypto.key_schedule import SpaceKeys
 from sheaf.core.protocol.mailbox_item import MailboxBatch, open_item, seal_item
+from sheaf.core.space import authoring
+from sheaf.core.space.run import Run
+from sheaf.core.wire.relay_words import RelayRefused
+from sheaf.node.mailbox_compaction import HANGING_MS_MAX
+from sheaf.node.space_host import SpaceHost
 from sheaf.ports import MailboxAccess
-from tests.support.mailbox_world import MailboxWorld
+from tests.support.mailbox_world import URL, MailboxWorld
+from tests.support.memory_relay import RelayBox
 from tests.support.nodes import new_text
 from tests.support.virtual_time import run_virtual
 
@@ -119,5 +128,173 @@ def test_a_foreign_space_id_never_appears_in_a_mailbox() -> None:
             assert stored
             assert not [needle for needle in needles if needle in stored]
             assert SpaceId(world.space_id).text.encode() not in stored
+
+    run_virtual(play())
+
+
+# ------------------------------------------------------------------ what hangs in the air
+
+
+def junk_run(log_id: LogId, first_seq: int, count: int = 1, size: int = 40) -> Run:
+    return Run(log_id, first_seq, None, tuple(bytes([number % 256]) * size for number in range(count)))
+
+
+def own_log(world: MailboxWorld, name: str) -> tuple[LogId, int]:
+    host, device_id = world.host(name), world.nodes[name]._identity.device.device_id
+    (head,) = [head for head in host.space.logs if head.device_id == device_id]
+    return head.log_id, head.next_seq
+
+
+def orphan_op(world: MailboxWorld, forgotten: SpaceHost) -> bytes:
+    """An op of Ann's whose parent nobody gets to see; `forgotten` is the host of a daemon that has ended."""
+    node, made = world.ann, b""
+    for name in ("lost", "hanging"):
+        made = authoring.prefs(
+            forgotten.space,
+            node._identity.device,
+            now_ms=node._clock.wall_ms(),
+            entropy=node._entropy,
+            name=name,
+        )
+        forgotten.space.add_ops([made])
+    return made
+
+
+def standing(world: MailboxWorld, keys: SpaceKeys) -> MailboxBatch:
+    """Everything that opens in the mailbox of `keys`, as one batch."""
+    page = world.box.get(MailboxAccess(keys.mailbox_id, keys.mailbox_token), 0, 10**8)
+    batches = [open_item(item.data, keys) for item in page.items]
+    return MailboxBatch(
+        tuple(op for batch in batches for op in batch.ops),
+        tuple(run for batch in batches for run in batch.runs),
+    )
+
+
+def test_a_run_nobody_can_join_does_not_keep_what_is_written_from_being_uploaded() -> None:
+    async def play() -> None:
+        async with MailboxWorld.of("ann", "ben") as world:
+            doc = await new_text(world.ann, world.space_id, content="x")
+            await world.until_text("ben", doc, "x")
+            await world.stop("ben")
+            log_id, next_seq = own_log(world, "ann")
+            keys, access = world.host("ann").space.recent_keys()[0], world.access("ann")
+            world.box.put(access, seal_item(MailboxBatch(runs=(junk_run(log_id, next_seq + 1, 99),)), keys))
+            for number in range(5):
+                await world.write("ann", doc, "x" + "!" * number)
+                await asyncio.sleep(5)
+            await world.stop("ann")
+            await world.start("ben")
+            await world.until_text("ben", doc, "x!!!!")
+
+    run_virtual(play())
+
+
+def test_other_bytes_at_positions_we_hold_do_not_count_as_standing_there() -> None:
+    async def play() -> None:
+        async with MailboxWorld.of("ann", "ben") as world:
+            doc = await new_text(world.ann, world.space_id, content="x")
+            for number in range(13):
+                await world.write("ann", doc, "x" + "!" * number)
+                await asyncio.sleep(3)
+            await world.until_text("ben", doc, "x" + "!" * 12)
+            await asyncio.sleep(30)
+            await world.stop("ben")
+            log_id, next_seq = own_log(world, "ann")
+            assert next_seq > 10
+            world.box.wipe()
+            await asyncio.sleep(30)
+            keys, access = world.host("ann").space.recent_keys()[0], world.access("ann")
+            world.box.put(access, seal_item(MailboxBatch(runs=(junk_run(log_id, 1, 2),)), keys))
+            await asyncio.sleep(30)
+            assert not world.worker("ann").coverage.has(log_id, 1, 2)
+            stored = await world.machines["ann"].store.run(world.space_id, log_id, 1, 1)
+            genuine = Run(log_id, 1, None, tuple(stored.envelopes))
+            world.box.put(access, seal_item(MailboxBatch(runs=(genuine,)), keys))
+            await asyncio.sleep(30)
+            assert world.worker("ann").coverage.has(log_id, 1, genuine.next_seq)
+
+    run_virtual(play())
+
+
+def test_what_cannot_be_joined_is_carried_over_and_keeps_nobody_from_compacting() -> None:
+    async def play() -> None:
+        box = RelayBox(URL, mailbox_bytes_max=8_000)
+        async with MailboxWorld.of("ann", "ben", "cat", box=box) as world:
+            doc = await new_text(world.ann, world.space_id, content="a")
+            await world.until_text("ben", doc, "a")
+            forgotten = world.host("cat")
+            await world.stop("cat")
+            op, run = orphan_op(world, forgotten), junk_run(LogId(b"j" * 16), 1000)
+            keys, access = world.host("ann").space.recent_keys()[0], world.access("ann")
+            world.box.put(access, seal_item(MailboxBatch(ops=(op,), runs=(run,)), keys))
+            for number in range(40):
+                await world.write("ann", doc, f"version {number}")
+                await asyncio.sleep(4)
+            await world.until_text("ben", doc, "version 39", timeout_s=1200)
+            assert world.ann.metrics()["mailbox_compactions_total"] > 0
+            assert (op in standing(world, keys).ops, run in standing(world, keys).runs) == (True, True)
+
+    run_virtual(play())
+
+
+def test_what_cannot_be_joined_and_does_not_fit_hinders_compaction_for_a_day_only() -> None:
+    async def play() -> None:
+        box = RelayBox(URL, item_bytes_max=16 * KIB, mailbox_bytes_max=48 * KIB)
+        async with MailboxWorld.of("ann", "ben", box=box) as world:
+            doc = await new_text(world.ann, world.space_id, content="a")
+            await world.until_text("ben", doc, "a")
+            await world.stop("ben")
+            keys, access = world.host("ann").space.recent_keys()[0], world.access("ann")
+            with contextlib.suppress(RelayRefused):
+                for number in range(50):
+                    run = junk_run(LogId(bytes([number]) * 16), 1000, 1, 5000)
+                    world.box.put(access, seal_item(MailboxBatch(runs=(run,)), keys))
+            await asyncio.sleep(30)
+            for number in range(8):
+                await world.write("ann", doc, f"{number}" * 500)
+                await asyncio.sleep(4)
+            await asyncio.sleep(HANGING_MS_MAX / 1000 / 2)
+            assert world.ann.metrics()["mailbox_compactions_total"] == 0
+            assert (await world.person("ann", doc, "ben")).state == "waiting"
+            await world.stop("ann")
+            await world.start("ann")
+            await asyncio.sleep(HANGING_MS_MAX / 1000 / 2 + 1300)
+            assert world.ann.metrics()["mailbox_compactions_total"] > 0
+            await world.stop("ann")
+            await world.start("ben")
+            await world.until_text("ben", doc, "7" * 500)
+
+    run_virtual(play())
+
+
+def test_an_honest_run_that_hangs_outlives_compaction_and_is_joined_later() -> None:
+    async def play() -> None:
+        async with MailboxWorld.of("ann", "ben", "cat") as world:
+            doc = await new_text(world.ann, world.space_id, content="x")
+            for name in ("ben", "cat"):
+                await world.until_text(name, doc, "x")
+            await asyncio.sleep(30)
+            await world.stop("ben", "cat")
+            log_id, first = own_log(world, "ann")
+            for number in range(4):
+                await world.write("ann", doc, "x" + "!" * number)
+                await asyncio.sleep(5)
+            keys, access = world.host("ann").space.recent_keys()[0], world.access("ann")
+            await world.stop("ann")
+            runs = [
+                run for run in standing(world, keys).runs if run.log_id == log_id and run.first_seq >= first
+            ]
+            early, late = runs[0], runs[1:]
+            assert late
+            world.box.mailboxes[access.mailbox_id].items.clear()
+            world.box.put(access, seal_item(MailboxBatch(runs=tuple(late)), keys))
+            for number in range(300):
+                world.box.put(access, b"junk %d" % number)
+            await world.start("ben")
+            await world.until(lambda: world.ben.metrics()["mailbox_compactions_total"] > 0)
+            await world.stop("ben")
+            world.box.put(access, seal_item(MailboxBatch(runs=(early,)), keys))
+            await world.start("cat")
+            await world.until_text("cat", doc, "x!!!")
 
     run_virtual(play())

@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 
 from sheaf.core.base.errors import WireError
 from sheaf.core.base.ids import DeviceId, LogId, OpId
+from sheaf.core.space.run import Run
+from sheaf.core.wire.frame_fields import ITEM_BYTES_MAX
 from sheaf.node.mailbox_doubt import DOUBT_AGAIN_S, DOUBT_S, LOOK_AGAIN_S, Doubts
+from sheaf.node.mailbox_hanging import Hanging
 from sheaf.node.mailbox_memory import NO_INCARNATION, MailboxMemory, Trouble
 from sheaf.node.mailbox_needs import Need
 from sheaf.node.mailbox_timing import (
@@ -70,6 +73,7 @@ def test_what_is_remembered_comes_back(position: int, resume: int, warning: str)
     memory.coverage.add_op(OP)
     memory.coverage.add_receipt(DEVICE, 12)
     memory.told[DEVICE] = 11
+    memory.hanging_ms = position
     again = MailboxMemory.decode(memory.encode())
     assert again == memory
     assert again.item_hash == hashlib.sha256(b"item").digest()
@@ -79,6 +83,22 @@ def test_what_is_remembered_comes_back(position: int, resume: int, warning: str)
 def test_a_damaged_memory_is_refused(junk: bytes) -> None:
     with pytest.raises(WireError):
         MailboxMemory.decode(junk)
+
+
+# ------------------------------------------------------------------ what hangs in the air
+
+
+def test_what_hangs_is_kept_as_far_as_one_item_could_carry_it() -> None:
+    hanging = Hanging()
+    for number in range(20):
+        hanging.keep_run(Run(LOG, 2 + number, None, (bytes(60_000),)))
+    assert (len(hanging), hanging.has_more) == (ITEM_BYTES_MAX // 60_016, True)
+    empty = Hanging()
+    for number in range(20):
+        empty.keep_run(Run(LOG, 2 + number, None, (b"",) * 8192))
+    assert (len(empty), empty.has_more) == (4, True), "the memory that nothing takes counts too"
+    assert empty.names() == hanging.names() != Hanging().names()
+    assert Hanging().names() == frozenset()
 
 
 # ------------------------------------------------------------------ timing
