@@ -146,7 +146,7 @@ class Delivery:
         self._unsaid_seen.clear()
         self._must_be_full = False
         self._spoke_at = self._clock.now()
-        self.book.take(receipt)
+        self.book.take(receipt, is_member=self._host.is_member)
         self._note_unkept(receipt.device_id)
         for listener, known in self._greeted.items():
             if known is not None:
@@ -197,7 +197,9 @@ class Delivery:
                 known[receipt.device_id] = max(receipt.counter, known.get(receipt.device_id, 0))
             if receipt.device_id == self._device.device_id:
                 self.known_elsewhere(receipt.counter)
-            elif self._host.is_member(receipt.device_id) and self.book.take(receipt, now_ms):
+            elif self._host.is_member(receipt.device_id) and self.book.take(
+                receipt, now_ms, is_member=self._host.is_member
+            ):
                 count += 1
                 self._note_unkept(receipt.device_id)
         if count:
@@ -271,7 +273,11 @@ class Delivery:
         unkept, self._unkept = self._unkept, set()
         try:
             self._host.put_receipts(
-                [ReceiptRow(self._space_id, device_id, self.book.encode(device_id)) for device_id in unkept]
+                [
+                    ReceiptRow(self._space_id, device_id, self.book.encode(device_id))
+                    for device_id in unkept
+                    if self.book.of(device_id) is not None  # forgotten meanwhile: no member any more
+                ]
             )
         except StorageFailure:  # the space is opened anew when the disk works; peers say it again
             logger.warning("receipts could not be written down", space=self._space_id.short)

@@ -257,7 +257,8 @@ class Mailbox:
             except ProtocolViolation:
                 self._counts["mailbox_items_skipped_total"] += 1
                 continue
-            self.memory.coverage.add_receipt(receipt.device_id, receipt.counter)
+            if self.host.is_member(receipt.device_id):
+                self.memory.coverage.add_receipt(receipt.device_id, receipt.counter)
             found.append(receipt)
         if found:
             self.host.delivery.take(found)

@@ -83,7 +83,9 @@ def needed(
         for first, end in coverage.lacks(log_id, floor, durable[log_id])
     ]
     ops = [op for op in lacking_ops(space, book, devices) if op.op_id not in coverage.ops]
-    return Need(ops=ops, spans=spans, receipts=book.newer_than(coverage.receipts))
+    newer = book.newer_than(coverage.receipts)
+    receipts = [receipt for receipt in newer if space.membership.is_active(receipt.device_id)]
+    return Need(ops=ops, spans=spans, receipts=receipts)
 
 
 def doubted(

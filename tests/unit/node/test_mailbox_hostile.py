@@ -7,8 +7,10 @@ import contextlib
 
 from sheaf.core.base.ids import LogId, SpaceId
 from sheaf.core.base.limits import KIB
+from sheaf.core.crypto.identity import DeviceKeys
 from sheaf.core.crypto.key_schedule import SpaceKeys
 from sheaf.core.protocol.mailbox_item import MailboxBatch, open_item, seal_item
+from sheaf.core.protocol.receipt import sign_receipt
 from sheaf.core.space import authoring
 from sheaf.core.space.run import Run
 from sheaf.core.wire.relay_words import RelayRefused
@@ -296,5 +298,38 @@ def test_an_honest_run_that_hangs_outlives_compaction_and_is_joined_later() -> N
             world.box.put(access, seal_item(MailboxBatch(runs=(early,)), keys))
             await world.start("cat")
             await world.until_text("cat", doc, "x!!!")
+
+    run_virtual(play())
+
+
+# ------------------------------------------------------------------ receipts
+
+
+def test_receipts_of_devices_nobody_let_in_take_no_room() -> None:
+    async def play() -> None:
+        async with MailboxWorld.of("ann", "ben") as world:
+            await world.stop("ben")
+            host = world.host("ann")
+            keys, access = host.space.recent_keys()[0], world.access("ann")
+            strangers = [DeviceKeys(b"%032d" % number, b"b" * 32) for number in range(600)]
+            for begin in range(0, 600, 100):
+                raws = [
+                    sign_receipt(
+                        stranger,
+                        space_id=world.space_id,
+                        counter=1,
+                        is_full=True,
+                        made_ms=1,
+                        heads=(),
+                        holds={},
+                        seen={},
+                    ).raw
+                    for stranger in strangers[begin : begin + 100]
+                ]
+                world.box.put(access, seal_item(MailboxBatch(receipts=tuple(raws)), keys))
+            await asyncio.sleep(30)
+            noted = world.worker("ann").coverage.receipts
+            assert noted
+            assert all(host.is_member(device_id) for device_id in noted)
 
     run_virtual(play())

@@ -10,7 +10,7 @@ Pure. Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -26,7 +26,13 @@ KEPT_MAX: Final = 16
 """Receipts kept per device; an honest one makes a full one before that."""
 SEEN_KEPT_MAX: Final = 1024
 """Documents remembered as seen per device; the one seen longest ago is forgotten."""
+WORDS_MAX: Final = 2 * DEVICES_MAX
+"""Devices whose words are kept."""
 _STATE_BYTES_MAX: Final = 16 * 1024 * 1024
+
+
+def _all(_: DeviceId) -> bool:
+    return True
 
 
 @dataclass(slots=True)
@@ -87,11 +93,18 @@ class ReceiptBook:
             if receipt.counter > counters.get(device_id, 0)
         ]
 
-    def take(self, receipt: Receipt, now_ms: int = 0) -> bool:
-        """Merge a verified receipt; True when it was news. The caller knows that its device is a member."""
+    def take(
+        self, receipt: Receipt, now_ms: int = 0, *, is_member: Callable[[DeviceId], bool] = _all
+    ) -> bool:
+        """Merge a verified receipt; True when it was news. The caller knows that its device is a member.
+
+        When the book is full, what those said who are none any more (`is_member`) is forgotten.
+        """
         word = self._words.get(receipt.device_id)
         if word is None:
-            if len(self._words) >= 2 * DEVICES_MAX:
+            if len(self._words) >= WORDS_MAX:
+                self._words = {device: each for device, each in self._words.items() if is_member(device)}
+            if len(self._words) >= WORDS_MAX:
                 return False
             word = self._words[receipt.device_id] = DeviceWord()
         if receipt.counter <= word.full_counter or any(r.counter == receipt.counter for r in word.receipts):

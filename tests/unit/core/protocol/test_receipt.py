@@ -209,3 +209,17 @@ def test_a_stored_word_comes_back_as_it_was(words: list[tuple[int, bool, dict[Lo
     for device_id, _ in book.items():
         copy.restore(device_id, book.encode(device_id))
     assert dict(copy.items()) == dict(book.items())
+
+
+def test_when_the_book_is_full_those_who_left_make_room_for_newcomers() -> None:
+    book, crowd = ReceiptBook(SPACE), [DeviceKeys(b"%032d" % number, b"b" * 32) for number in range(513)]
+    for device in crowd[:512]:
+        assert book.take(said(1, full=True, keys=device))
+    newcomer = said(1, full=True, keys=crowd[512])
+    assert not book.take(newcomer), "all of them may be members"
+    assert not book.take(newcomer, is_member=lambda _: True)
+    gone = {crowd[3].device_id, crowd[4].device_id}
+    assert book.take(newcomer, is_member=lambda device_id: device_id not in gone)
+    assert book.of(crowd[512].device_id) is not None
+    assert [book.of(device_id) for device_id in gone] == [None, None]
+    assert book.of(crowd[0].device_id) is not None
