@@ -23,6 +23,7 @@ from sheaf.node.library import Library
 from sheaf.node.mailbox_memory import MailboxMemory
 from sheaf.node.mailbox_words import RelayWarning
 from sheaf.node.mailbox_worker import MailboxWorker
+from sheaf.node.relay_book import public_urls
 from sheaf.node.space_host import SpaceHost
 from sheaf.ports import Clock, Relay, RelayPool, Store
 from sheaf.task_set import TaskSet
@@ -123,7 +124,7 @@ class Mailboxes:
     def _wanted(self) -> dict[tuple[SpaceId, str], tuple[SpaceHost, Relay]]:
         wanted: dict[tuple[SpaceId, str], tuple[SpaceHost, Relay]] = {}
         for host in self._library.hosts():
-            for url in host.space.preferences().relay_urls if self._pool is not None else ():
+            for url in public_urls(host.space.preferences().relay_urls) if self._pool is not None else ():
                 relay = self._pool.relay(url) if self._pool is not None else None
                 if relay is not None and host.role is not None:
                     wanted[host.space_id, url] = (host, relay)

@@ -106,14 +106,16 @@ class RelayBook:
 
     def of_space(self, host: SpaceHost) -> tuple[str, ...]:
         """The relays at which members of a space are met: our own first, then what the space says."""
-        return tuple(dict.fromkeys([*self._own, *_public(host.space.preferences().relay_urls)]))
+        return tuple(dict.fromkeys([*self._own, *public_urls(host.space.preferences().relay_urls)]))
 
     def for_ticket(self, space_id: SpaceId) -> tuple[str, ...]:
         """What a ticket names, so that the newcomer finds us."""
         if self._pool is None:
             return ()
         host = self._library.host(space_id)
-        return tuple(dict.fromkeys([*_public(host.space.preferences().relay_urls), *self._own]))[:RELAYS_MAX]
+        return tuple(dict.fromkeys([*public_urls(host.space.preferences().relay_urls), *self._own]))[
+            :RELAYS_MAX
+        ]
 
     def _wanted(self) -> list[str]:
         by_spaces: Counter[str] = Counter()
@@ -221,7 +223,7 @@ def _key(host: SpaceHost) -> str:
     return f"relays offered to {host.space_id.text}"
 
 
-def _public(urls: Iterable[str]) -> Iterable[str]:
+def public_urls(urls: Iterable[str]) -> Iterable[str]:
     """Those that are addresses of relays; an owner with another Sheaf may have written anything."""
     for url in urls:
         try:

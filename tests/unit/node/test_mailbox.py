@@ -169,6 +169,21 @@ def test_what_was_seen_is_kept_to_oneself_when_switched_off() -> None:
     run_virtual(play())
 
 
+def test_a_relay_that_an_owner_spelt_another_way_is_the_same_relay() -> None:
+    async def play() -> None:
+        async with MailboxWorld.of("ann", "ben") as world:
+            world.set_relays("ann", "wss://Relay.Example:443/", URL, "no relay at all")
+            await asyncio.sleep(10)
+            await world.stop("ben")
+            assert [worker.url for worker in world.ann._delivery.mailboxes.workers(world.space_id)] == [URL]
+            world.set_relays("ann", "wss://Relay.Example:443/")
+            doc = await new_text(world.ann, world.space_id, content="by the same relay")
+            await asyncio.sleep(10)
+            assert (await world.person("ann", doc, "ben")).state == "on_relay"
+
+    run_virtual(play())
+
+
 # ------------------------------------------------------------------ relays that fail
 
 
