@@ -85,8 +85,11 @@ class Client:
         self.push_raw(encode_frame(frame))
 
     def push_raw(self, data: bytes) -> bool:
-        """Send an encoded frame without waiting; False when the client was let go for not reading (1)."""
+        """Send an encoded frame without waiting; False when the connection is ending, or the client was let
+        go for not reading (1)."""
         transport = self._connection.transport
+        if self._connection.state is not State.OPEN or transport.is_closing():
+            return False
         if transport.get_write_buffer_size() > self._limits.unsent_bytes_max + self._answer_bytes:
             self.drop()
             return False

@@ -113,10 +113,11 @@ class Hub:
         data = encode_frame(Deliver(rid, payload))
         reached = False
         for client in subscribers:
+            was_dropped = client.is_dropped
             if client.push_raw(data):
                 self._metrics.delivered.inc()
                 reached = True
-            else:
+            elif client.is_dropped and not was_dropped:
                 self._metrics.dropped.labels("slow").inc()
         return reached
 

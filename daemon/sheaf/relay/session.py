@@ -100,8 +100,10 @@ class Sessions:
             if client.is_dropped:
                 self._metrics.dropped.labels("slow").inc()
         finally:
-            await self._mailboxes.leave(client)
-            await self._hub.leave(client)  # (3)
+            try:
+                await self._mailboxes.leave(client)
+            finally:
+                await self._hub.leave(client)  # (3)
 
     async def _serve_frames(self, client: Client) -> None:
         limits, served = self._limits, 0

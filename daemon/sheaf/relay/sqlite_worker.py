@@ -48,6 +48,7 @@ class SqliteWorker:
     1. A job raises `RelayRefused` before it has written anything, or does all of its work.
     2. `run` returns after the commit that covers the job; cancelling the caller changes nothing.
     3. When a group fails, each of its jobs is tried again alone.
+    4. Every request is answered, also when it fails by a defect.
     """
 
     def __init__(self, *, on_rollback: Callable[[sqlite3.Connection], None]) -> None:
@@ -122,10 +123,9 @@ class SqliteWorker:
     def _settle(self, group: list[_Ticket], done: asyncio.Future[list[object]]) -> None:
         self._running = None
         self._waiting_bytes -= sum(ticket.bytes_held for ticket in group)
-        for ticket, outcome in zip(group, done.result(), strict=True):
-            failed = isinstance(outcome, BaseException)
-            if not failed:
-                ticket.after(outcome)
+        for ticket, outcome in zip(group, _outcomes(group, done), strict=True):
+            if not isinstance(outcome, BaseException):
+                _tell(ticket, outcome)
             if ticket.done.done():
                 continue
             if isinstance(outcome, BaseException):
@@ -140,7 +140,7 @@ class SqliteWorker:
         assert self._connection is not None
         try:
             return self._transact(self._connection, group)
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001 - a defect too: whoever asked is answered (4)
             if len(group) == 1:
                 return [_refusal(error)]
         return [outcome for ticket in group for outcome in self._commit([ticket])]  # (3)
@@ -163,8 +163,26 @@ class SqliteWorker:
         return outcomes
 
 
-def _refusal(error: sqlite3.Error) -> RelayRefused:
-    """What a client hears of a database error; what it is goes to the log."""
+def _outcomes(group: list[_Ticket], done: asyncio.Future[list[object]]) -> list[object]:
+    try:
+        return done.result()
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the thread itself failed
+        _log.error("store failed", error=repr(error))
+        return [RelayRefused(RefusalCode.UNAVAILABLE) for _ in group]
+
+
+def _tell(ticket: _Ticket, outcome: object) -> None:
+    try:
+        ticket.after(outcome)
+    except Exception:  # noqa: BLE001 - it is committed, and the others are told as well
+        _log.exception("what was stored could not be told because of a defect")
+
+
+def _refusal(error: Exception) -> RelayRefused:
+    """What a client hears of a failure; what it is goes to the log."""
+    if not isinstance(error, sqlite3.Error):
+        _log.error("a request to the store failed by a defect", exc_info=error)
+        return RelayRefused(RefusalCode.UNAVAILABLE)
     code = int(getattr(error, "sqlite_errorcode", None) or 0) & _PRIMARY
     _log.error("store failed", error=f"{getattr(error, 'sqlite_errorname', type(error).__name__)}: {error}")
     if code in _BROKEN:

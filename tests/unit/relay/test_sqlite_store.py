@@ -147,6 +147,31 @@ async def test_a_refused_request_does_not_undo_its_neighbours(path: Path) -> Non
     await store.close()
 
 
+async def test_a_defect_in_one_request_is_answered_at_once_and_undoes_no_neighbour(path: Path) -> None:
+    store = await opened(path)
+    worker = store._worker
+
+    def defect(_: sqlite3.Connection) -> None:
+        raise ValueError("a defect")
+
+    def told(_: object) -> None:
+        raise ValueError("another defect")
+
+    async with asyncio.timeout(5):
+        outcomes = await asyncio.gather(
+            store.put(BOX, HASH, b"a"),
+            worker.run(defect),
+            worker.run(lambda _: 7, after=told),
+            store.put(BOX, HASH, b"b"),
+            return_exceptions=True,
+        )
+        assert [one.code for one in outcomes if isinstance(one, RelayRefused)] == [RefusalCode.UNAVAILABLE]
+        assert outcomes[2] == 7, "it is committed, whoever was to be told"
+        page = await store.read(BOX, HASH, 0, 10_000)
+    assert [item.data for item in page.items] == [b"a", b"b"]
+    await store.close()
+
+
 async def test_a_full_disk_refuses_and_recovers(path: Path) -> None:
     store = await opened(path)
     connection = store._worker._connection
