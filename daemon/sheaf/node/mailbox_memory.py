@@ -102,7 +102,7 @@ class MailboxMemory:
                 2: self.resume,
                 3: self.incarnation,
                 4: self.coverage.encode_spans(),
-                5: b"".join(sorted(self.coverage.ops)),
+                5: b"".join(sorted(self.coverage.ops)[:OPS_KEPT_MAX]),
                 6: [[device, counter] for device, counter in sorted(self.coverage.receipts.items())],
                 7: self.touched_ms,
                 8: self.warning,

@@ -80,6 +80,7 @@ class MailboxWriter:
         self._counts = counts
         self.too_large = 0
         """Pieces that no item of this relay can carry."""
+        self._too_large_receipts: list[Receipt] = []
         self.is_hindered = False
         """What hangs in the mailbox did not fit beside what is needed."""
 
@@ -99,6 +100,10 @@ class MailboxWriter:
             self._note(filling)
             self._mailbox.stored(item, stored.position, stored.incarnation)
             self._mailbox.host.put_mailbox(self._mailbox.row())
+        for (
+            receipt
+        ) in self._too_large_receipts:  # they reach others when they meet; not tried again and again
+            self._mailbox.memory.coverage.add_receipt(receipt.device_id, receipt.counter)
 
     async def compact(self, need: Need, *, may_drop: bool = False) -> bool:
         """Replace everything in the mailbox by one item with what is needed and what hangs; False if it
@@ -167,6 +172,9 @@ class MailboxWriter:
         """Everything needed, in as few batches as it fits in: ops first, so that runs find them."""
         filling = _Filling(content_bytes_max(self._mailbox.relay.item_bytes_max))
         for op in need.ops:
+            if len(op.raw) + _PIECE_OVERHEAD > filling.room:
+                self.too_large += 1
+                continue
             if not filling.fits(len(op.raw) + _PIECE_OVERHEAD):
                 yield filling
                 filling = _Filling(filling.room)
@@ -189,6 +197,7 @@ class MailboxWriter:
         for receipt in need.receipts:
             size = len(receipt.raw) + _PIECE_OVERHEAD
             if size > filling.room:
+                self._too_large_receipts.append(receipt)
                 continue
             if not filling.fits(size):
                 yield filling

@@ -333,3 +333,33 @@ def test_receipts_of_devices_nobody_let_in_take_no_room() -> None:
             assert all(host.is_member(device_id) for device_id in noted)
 
     run_virtual(play())
+
+
+def test_a_receipt_too_large_for_the_relay_is_not_tried_again_and_again() -> None:
+    async def play() -> None:
+        box = RelayBox(URL, item_bytes_max=16 * KIB)
+        async with MailboxWorld.of("ann", "ben", box=box) as world:
+            ben = world.ben._identity.device
+            await world.stop("ben")
+            host, worker = world.host("ann"), world.worker("ann")
+            large = sign_receipt(
+                ben,
+                space_id=world.space_id,
+                counter=host.delivery.book.counters()[ben.device_id] + 1,
+                is_full=True,
+                made_ms=world.ann._clock.wall_ms(),
+                heads=(),
+                holds={LogId(b"%016d" % number): 2 for number in range(2000)},
+                seen={},
+            )
+            assert len(large.raw) > 16 * KIB
+            host.delivery.take([large])
+            await asyncio.sleep(30)
+            current = worker.current
+            assert current is not None
+            assert worker._need(current, [ben.device_id]).is_empty
+            doc = await new_text(world.ann, world.space_id, content="goes on")
+            await asyncio.sleep(30)
+            assert (await world.person("ann", doc, "ben")).state == "on_relay"
+
+    run_virtual(play())

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sheaf.core.base.errors import WireError
 from sheaf.core.base.ids import DeviceId, LogId, OpId
+from sheaf.core.protocol.coverage import OPS_KEPT_MAX
 from sheaf.core.space.run import Run
 from sheaf.core.wire.frame_fields import ITEM_BYTES_MAX
 from sheaf.node.mailbox_doubt import DOUBT_AGAIN_S, DOUBT_S, LOOK_AGAIN_S, Doubts
@@ -77,6 +78,14 @@ def test_what_is_remembered_comes_back(position: int, resume: int, warning: str)
     again = MailboxMemory.decode(memory.encode())
     assert again == memory
     assert again.item_hash == hashlib.sha256(b"item").digest()
+
+
+def test_more_ops_than_are_stored_stand_there_all_the_same() -> None:
+    memory = memory_at(1)
+    for number in range(OPS_KEPT_MAX + 5):
+        memory.coverage.add_op(OpId(b"%032d" % number))
+    assert len(memory.coverage.ops) == OPS_KEPT_MAX + 5, "or they would be put there again and again"
+    assert MailboxMemory.decode(memory.encode()).coverage.ops < memory.coverage.ops
 
 
 @given(st.binary(max_size=200))

@@ -18,6 +18,7 @@ from sheaf.core.wire.varint import decode_uvar, encode_uvar
 
 Span = tuple[int, int]
 OPS_KEPT_MAX: Final = 20_000
+"""So many are stored; of more, some are put there once more after a restart."""
 
 
 @dataclass(slots=True)
@@ -39,9 +40,8 @@ class Coverage:
             self.spans[log_id] = (min(first_seq, known[0]), max(next_seq, known[1]))
 
     def add_op(self, op_id: OpId) -> None:
-        """This control op stands there."""
-        if len(self.ops) < OPS_KEPT_MAX:
-            self.ops.add(op_id)
+        """This control op, which is in our control plane and bounded with it, stands there."""
+        self.ops.add(op_id)
 
     def add_receipt(self, device_id: DeviceId, counter: int) -> None:
         """A statement of this device stands there."""
