@@ -125,8 +125,8 @@ class CodeJoins:
             UsageError: not a code, or one that was made here, or no relay to ask.
         """
         code = (await self._words()).read(text)
-        same = next((j for j in self._all.values() if j.code == code and _is_under_way(j)), None)
-        if same is not None:  # twice at the same number would be one too many there
+        same = next((j for j in self._all.values() if j.code == code and not self._has_failed(j)), None)
+        if same is not None:  # a code is good once; twice at the same number would be one too many there
             return self._shown(same)
         if self._is_mine(code):
             raise UsageError("This is your own code. Say it to the person you invite: they type it in.")
@@ -159,6 +159,9 @@ class CodeJoins:
             await self._joins.cancel(join.ticket_join)
         elif _is_under_way(join):
             self._fail(join, ("The join was cancelled", "Nothing was changed; the code is used up."))
+
+    def _has_failed(self, join: CodeJoin) -> bool:
+        return self._shown(join).state is JoinState.FAILED
 
     def _shown(self, join: CodeJoin) -> JoinView:
         """The ticket's join, under our id and with what the code told."""

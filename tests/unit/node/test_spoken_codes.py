@@ -91,6 +91,8 @@ async def test_the_same_code_typed_twice_is_one_join() -> None:
         first, second = await asyncio.gather(bob.join(code.text), bob.join(code.text))
         assert first.join_id == second.join_id
         await until(lambda: bob.join_status(first.join_id).state is JoinState.DONE)
+        late = await bob.join(code.text)
+        assert (late.join_id, late.state) == (first.join_id, JoinState.DONE)
 
 
 # --------------------------------------------------------------------------- it is tried and fails
