@@ -76,23 +76,23 @@ class Costs:
 
 
 MEASURED: Final = Costs(
-    signal_us=59,
-    put_sqlite_us=166,
-    get_sqlite_us=91,
-    put_nats_us=263,
-    put_nats_server_us=103,
-    get_nats_us=293,
-    get_nats_server_us=71,
-    idle_bytes=18_600,
-    ping_us=132,
-    arrive_us=1_120,
-    fleet_signal_us=192,
-    fleet_idle_bytes=21_800,
-    nats_idle_bytes=8_300,
-    fleet_arrive_us=1_680,
-    tunnel_message_us=60,
+    signal_us=49,
+    put_sqlite_us=130,
+    get_sqlite_us=87,
+    put_nats_us=155,
+    put_nats_server_us=62,
+    get_nats_us=225,
+    get_nats_server_us=59,
+    idle_bytes=18_500,
+    ping_us=122,
+    arrive_us=833,
+    fleet_signal_us=138,
+    fleet_idle_bytes=20_900,
+    nats_idle_bytes=7_750,
+    fleet_arrive_us=1_563,
+    tunnel_message_us=57,
 )
-"""On the machine of docs/benchmarks.md, busy with other work."""
+"""On the machine of docs/benchmarks.md, with nothing else to do."""
 
 
 @dataclass(frozen=True, slots=True)
