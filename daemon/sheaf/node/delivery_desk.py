@@ -87,12 +87,10 @@ class DeliveryDesk:
         host, _ = self._library.place(doc_id)
         await host.flush()
         about = doc_id
-        frontier = await self._store.document_frontier(host.space_id, about)
-        unsealed = host.unsent_of(about)
+        frontier, unsealed = await self._frontier(host, about)
         if not frontier and not unsealed:  # nothing was written in it: it is where its name is
             about = INDEX_DOC_ID
-            frontier = await self._store.document_frontier(host.space_id, about)
-            unsealed = host.unsent_of(about)
+            frontier, unsealed = await self._frontier(host, about)
         relays = self.mailboxes.workers(host.space_id)
         names = others(host.space.membership, self._own)
         needed: dict[LogId, int] = {}
@@ -119,6 +117,13 @@ class DeliveryDesk:
             incomplete=self._incomplete(host),
         )
 
+    async def _frontier(self, host: SpaceHost, doc_id: DocId) -> tuple[Mapping[LogId, int], int]:
+        """What the document consists of, and how many edits are not in that: counted before as well as
+        after the question, since an edit may be sealed in between."""
+        before = host.unsettled(doc_id)
+        frontier = await self._store.document_frontier(host.space_id, doc_id)
+        return frontier, max(before, host.unsettled(doc_id))
+
     async def _count(self, host: SpaceHost, doc_id: DocId, lacks: Mapping[LogId, int]) -> int:
         if not lacks:
             return 0
@@ -135,7 +140,7 @@ class DeliveryDesk:
             {log_id: seq for log_id, seq in host.durable.items() if seq > 1},
             self.mailboxes.workers(space_id),
             own_user=self._identity.user.user_id,
-            has_unsealed=host.unsent_count > 0,
+            has_unsealed=host.unsettled() > 0,
             incomplete=self._incomplete(host),
         )
 

@@ -10,6 +10,7 @@ Must not know peers or sockets; the space's host says whether anybody is listeni
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -38,6 +39,8 @@ class Sealer:
         self._space_id = space_id
         self._writer = writer
         self._waiting: list[_Waiting] = [_Waiting(row, True) for row in restored]
+        self._on_the_way: Counter[DocId] = Counter()
+        """Edits in envelopes whose transaction is under way."""
 
     @property
     def waiting_count(self) -> int:
@@ -56,6 +59,13 @@ class Sealer:
     def waiting_of(self, doc_id: DocId) -> list[bytes]:
         """The waiting updates of one document, oldest first."""
         return [waiting.row.update for waiting in self._waiting if waiting.row.doc_id == doc_id]
+
+    def unsettled_count(self, doc_id: DocId | None = None) -> int:
+        """Edits, of one document or all, that stand in no durable envelope."""
+        if doc_id is None:
+            return len(self._waiting) + self._on_the_way.total()
+        waiting = sum(waiting.row.doc_id == doc_id for waiting in self._waiting)
+        return waiting + self._on_the_way[doc_id]
 
     def store_into(self, unit: UnitOfWork) -> None:
         """Nobody listens: keep what is new as pending rows."""
@@ -77,7 +87,13 @@ class Sealer:
             unit.batch.logs.extend(log_rows(self._space_id, result.log_states))
         unit.batch.envelopes.extend(envelope_row(self._space_id, each) for each in sealed)
         unit.batch.pending_done.extend(entry.row.pending_id for entry in waiting if entry.is_stored)
+        sealing = Counter(entry.row.doc_id for entry in waiting)
+        self._on_the_way += sealing
+        unit.done.append(lambda: self._settled(sealing))
         return sealed
+
+    def _settled(self, sealed: Counter[DocId]) -> None:
+        self._on_the_way -= sealed
 
 
 def _items(rows: Sequence[PendingRow]) -> list[PayloadItem]:

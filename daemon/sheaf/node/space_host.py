@@ -194,9 +194,10 @@ class SpaceHost:
         """How much those edits are."""
         return self._sealer.waiting_bytes
 
-    def unsent_of(self, doc_id: DocId) -> int:
-        """Those of one document."""
-        return len(self._sealer.waiting_of(doc_id))
+    def unsettled(self, doc_id: DocId | None = None) -> int:
+        """Local edits, of one document or all, that stand in no durable envelope: nobody can have them,
+        and no frontier counts them."""
+        return self._sealer.unsettled_count(doc_id)
 
     def add_listener(self, listener: SpaceListener) -> None:
         """A peer takes part in this space from now on; what waits is sealed for it."""

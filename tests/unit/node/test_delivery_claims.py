@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 
-from sheaf.core.base.ids import DeviceId, SpaceId
+from sheaf.core.base.ids import DeviceId, DocId, LogId, SpaceId
 from sheaf.core.base.limits import INTEGER_MAX
 from sheaf.core.space import authoring
 from sheaf.core.wire.relay_words import RefusalCode, RelayRefused
 from sheaf.node.mailbox_words import RelayWarning
 from sheaf.node.mailbox_worker import MailboxState
-from sheaf.ports import MailboxAccess, StoredItem
+from sheaf.ports import MailboxAccess, StoredItem, WriteBatch
 from tests.support.mailbox_world import MailboxWorld
 from tests.support.memory_relay import MailboxState as TakenMailbox
 from tests.support.nodes import new_text
@@ -55,6 +55,61 @@ def test_nobody_can_use_up_the_counters_of_anothers_receipts() -> None:
             await world.until(is_delivered)
             assert host.delivery.own is not None
             assert host.delivery.own.counter < INTEGER_MAX // 2
+
+    run_virtual(play())
+
+
+def test_an_edit_that_is_sealed_while_somebody_asks_is_not_said_to_be_on_the_relay() -> None:
+    async def play() -> None:
+        async with MailboxWorld.of("ann", "ben") as world:
+            await world.stop("ben")
+            doc = await new_text(world.ann, world.space_id, content="old")
+
+            async def is_on_relay() -> bool:
+                return (await world.person("ann", doc, "ben")).state == "on_relay"
+
+            await world.until(is_on_relay)
+            world.box.switch(is_up=False)
+            host = world.host("ann")
+            store = host._store
+            ask = store.document_frontier
+
+            async def ask_and_be_overtaken(space_id: SpaceId, doc_id: DocId) -> Mapping[LogId, int]:
+                frontier = await ask(space_id, doc_id)
+                host.seal_now()
+                await host.flush()
+                return frontier
+
+            store.document_frontier = ask_and_be_overtaken  # type: ignore[method-assign]
+            await world.write("ann", doc, "new")
+            assert host.unsettled(doc) == 1
+            assert (await world.person("ann", doc, "ben")).state == "waiting"
+            assert host.unsettled(doc) == 0
+            store.document_frontier = ask  # type: ignore[method-assign]
+            assert (await world.person("ann", doc, "ben")).state == "waiting"
+
+    run_virtual(play())
+
+
+def test_what_is_sealed_and_not_yet_durable_counts_as_not_settled() -> None:
+    async def play() -> None:
+        async with MailboxWorld.of("ann", "ben") as world:
+            doc = await new_text(world.ann, world.space_id, content="old")
+            await world.until_text("ben", doc, "old")
+            host = world.host("ann")
+            unsettled: list[int] = []
+            commit = host._store.commit
+
+            async def look_and_commit(batch: WriteBatch) -> None:
+                if batch.envelopes:
+                    unsettled.append(host.unsettled(doc))
+                await commit(batch)
+
+            host._committer._store.commit = look_and_commit  # type: ignore[method-assign]
+            await world.write("ann", doc, "new")
+            await world.until_text("ben", doc, "new")
+            assert unsettled == [1]
+            assert host.unsettled() == 0
 
     run_virtual(play())
 
