@@ -15,7 +15,7 @@ LOCK := uv pip compile --quiet --generate-hashes --universal --python-version 3.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test checks suite lint types floors webui-check format unit meta sim e2e netns bench coverage lock \
+.PHONY: help run test checks suite lint types floors webui-check format unit meta sim e2e long netns bench coverage lock \
 	wheel dev clean
 
 help: ## this list
@@ -26,7 +26,7 @@ help: ## this list
 run: $(VENV)/.run-stamp $(VENV)/.project-stamp ## set everything up, start the daemon, open the editor
 	@$(BIN)/sheaf up $(ARGS)
 
-test: checks suite ## every check and every test that does not need root (the browser ones included)
+test: checks suite ## every check and every test that needs neither root nor long (the browser ones included)
 
 # ---- the parts of `make test` --------------------------------------------------------------------------------
 
@@ -47,11 +47,11 @@ webui-check: dev ## the web editor's own lint, types and unit tests
 	@$(BIN)/python -m tests.support.node webui run check
 
 # NETNS=1 adds what needs root, so that one run (and one summary) covers everything: .ci/run does that.
-suite: dev ## pytest: everything that does not need root
+suite: dev ## pytest: everything that does not need root, but for long repeats
 ifeq ($(NETNS),)
-	@echo "Left out here: the network-namespace tests, which need root (make netns)."
-	@echo "Parts: make unit | meta | sim | e2e | netns; one test: make suite ARGS='-k name'."
-	@$(BIN)/python -m pytest -m "not netns" $(ARGS)
+	@echo "Left out here: the network-namespace tests, which need root (make netns), and long repeats (make long)."
+	@echo "Parts: make unit | meta | sim | e2e | long | netns; one test: make suite ARGS='-k name'."
+	@$(BIN)/python -m pytest -m "not netns and not long" $(ARGS)
 else
 	@$(BIN)/python -m pytest $(ARGS)
 endif
@@ -67,6 +67,9 @@ sim: dev ## the seeded simulator, SEEDS=50 worlds
 
 e2e: dev ## real daemons and a real browser, as far as that goes without root
 	@$(BIN)/python -m pytest -m "not netns" tests/e2e $(ARGS)
+
+long: dev ## the long repeats that `make test` leaves to CI: twenty kills, wiped stores, floods again
+	@$(BIN)/python -m pytest -m "long and not netns" $(ARGS)
 
 netns: dev ## what needs root: two machines in two network namespaces
 	@$(BIN)/python -m pytest -m netns $(ARGS)

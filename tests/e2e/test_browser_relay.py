@@ -127,6 +127,7 @@ async def test_what_is_written_for_somebody_away_is_on_the_relay_then_delivered_
         assert ours.problems + theirs.problems == []
 
 
+@pytest.mark.long
 async def test_who_would_rather_not_say_is_never_shown_as_having_seen(
     here: Town, relay: RelayProcess
 ) -> None:
@@ -246,6 +247,7 @@ async def test_nothing_is_claimed_about_others_while_the_daemon_is_away_and_the_
         assert editor.problems == []
 
 
+@pytest.mark.long
 async def test_a_relay_that_lost_what_it_kept_is_told_at_the_space_and_behind_the_line(
     here: Town, relay: RelayProcess
 ) -> None:

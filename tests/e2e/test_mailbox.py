@@ -140,7 +140,7 @@ def test_a_relay_that_lost_its_whole_store_is_filled_again_and_ann_is_told(coupl
     couple.until_ben_has(WORDS)
 
 
-@pytest.mark.parametrize("turn", range(3))
+@pytest.mark.parametrize("turn", [0, *(pytest.param(turn, marks=pytest.mark.long) for turn in (1, 2))])
 def test_a10_a_relay_put_back_to_an_old_copy_is_noticed_and_loses_nothing(couple: Couple, turn: int) -> None:
     couple.ben.stop()
     couple.write("the old copy has this")
@@ -168,6 +168,7 @@ def put_back(backup: Path, directory: Path) -> None:
         shutil.copy(path, directory)
 
 
+@pytest.mark.long
 def test_a9_a_relay_killed_twenty_times_under_load_loses_nothing(couple: Couple) -> None:
     couple.ben.stop()
     written: list[str] = []

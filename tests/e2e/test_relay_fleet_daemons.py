@@ -19,7 +19,7 @@ from tests.support.nats import needs_nats
 from tests.support.relay import RelayProcess
 from tests.support.world import Town, until_equal
 
-pytestmark = [pytest.mark.e2e, needs_nats, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.long, pytest.mark.e2e, needs_nats, pytest.mark.timeout(240)]
 
 BACK_S_MAX = 60.0
 

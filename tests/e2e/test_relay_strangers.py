@@ -39,7 +39,7 @@ from sheaf.core.wire.relay_requests import (
 )
 from tests.support.relay import HANDSHAKE, RelayProcess, frame_client
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 RID = RendezvousId(b"R" * 16)
 BOX, TOKEN = b"M" * 16, b"T" * 32
