@@ -124,7 +124,9 @@ def _merge(
             kept[source] = _keep(old[source], seen[seen_at], new[new_at])
             seen_at, new_at = seen_at + 1, new_at + 1
         if insert:
-            inserted[shown[position - 1] + 1 if position else 0] = new[new_at : new_at + len(insert)]
+            # A break that is hidden because it comes first must stay first, or it would be seen.
+            first = shown[0] if shown else 0
+            inserted[shown[position - 1] + 1 if position else first] = new[new_at : new_at + len(insert)]
         deleted.update(shown[position : position + count])
         seen_at, new_at = position + count, new_at + len(insert)
     result: list[_Atom] = []

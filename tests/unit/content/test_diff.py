@@ -85,6 +85,20 @@ def test_edits_make_a_page_show_the_new_text(page: list[Any], choice: int, view:
     assert [node for _, node in view(document.read_page())] == new
 
 
+def test_a_word_before_a_hidden_first_break_does_not_bring_that_break_to_light() -> None:
+    broken = {"text": "", "node": {"type": "hard_break"}}
+    attrs = {"kind": "paragraph", "indent": 0, "checked": False}
+
+    def page(*runs: Any) -> list[Any]:
+        return [{"type": "block", "attrs": attrs, "runs": list(runs)}]
+
+    document = _replica(page(broken, {"text": "*"}))
+    changed = _replica(page({"text": "x"}, broken, {"text": "*"})).read_page()
+    new = [node for _, node in rich_view(changed)]
+    document.edit_page(diff_page(document.read_page(), new, rich_view))
+    assert [node for _, node in rich_view(document.read_page())] == new
+
+
 def _shaken(page: list[Any], rng: random.Random) -> list[Any]:
     """The page with some blocks gone, moved, and with other words."""
     shaken: list[Any] = []
