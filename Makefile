@@ -8,6 +8,9 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# A lock is complete, so pip must not resolve anything: --no-deps, or an old pip looks up extras in the index again
+# and refuses releases newer than the lock (docs/decisions/0002-lock-files.md).
+INSTALL_LOCK := $(PIP) install -qq --no-deps --require-hashes
 SEEDS ?= 50
 ARGS ?=
 WEB_SOURCES := $(shell find webui -path webui/node_modules -prune -o -path webui/dist -prune -o -type f -print)
@@ -15,6 +18,7 @@ LOCK := uv pip compile --quiet --generate-hashes --universal --python-version 3.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 .PHONY: help run test checks suite lint types floors webui-check format unit meta sim e2e long netns bench coverage lock \
 	wheel dev clean
 
@@ -92,7 +96,9 @@ wheel: dev ## dist/: the wheel (web editor inside) and the sdist
 
 lock: dev ## refresh the lock files (LOCK_ARGS=--upgrade takes newer Python packages)
 	@$(BIN)/$(LOCK) $(LOCK_ARGS) pyproject.toml -o requirements/run.txt
-	@$(BIN)/$(LOCK) $(LOCK_ARGS) --extra dev --extra keyring --extra nats pyproject.toml -o requirements/dev.txt
+	@$(BIN)/$(LOCK) $(LOCK_ARGS) --extra dev --extra keyring --extra nats --group build pyproject.toml -o requirements/dev.txt
+	@$(BIN)/$(LOCK) --group build --constraint requirements/dev.txt -o requirements/build.txt
+	@$(BIN)/$(LOCK) --extra nats --group build --constraint requirements/dev.txt pyproject.toml -o requirements/relay.txt
 	@$(BIN)/python -m tests.support.npm_lock webui
 	@$(BIN)/python -m tests.support.npm_lock tests/bench
 	@$(BIN)/python -m tests.support.npm_lock tests/e2e/js
@@ -112,17 +118,19 @@ $(VENV)/.venv-stamp:
 	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.run-stamp: requirements/run.txt | $(VENV)/.venv-stamp
+$(VENV)/.run-stamp: requirements/run.txt requirements/build.txt | $(VENV)/.venv-stamp
 	@echo "Installing what the daemon needs"
-	@$(PIP) install -qq --require-hashes -r requirements/run.txt
+	@$(INSTALL_LOCK) -r requirements/run.txt -r requirements/build.txt
 	@touch $@
 
 $(VENV)/.dev-stamp: requirements/dev.txt | $(VENV)/.venv-stamp
 	@echo "Installing what the daemon, the tests and the checks need"
-	@$(PIP) install -qq --require-hashes -r requirements/dev.txt
+	@$(INSTALL_LOCK) -r requirements/dev.txt
 	@touch $@
 
+# Whoever asks for this also asks for one of the two stamps above, which bring what the build needs.
 $(VENV)/.project-stamp: pyproject.toml hatch_build.py $(WEB_SOURCES) | $(VENV)/.venv-stamp
 	@echo "Building the web editor (if it changed) and linking the project into $(VENV)"
-	@$(PIP) install -qq --no-deps --editable .
+	@$(PIP) install -qq --no-deps --no-build-isolation --editable .
+	@$(PIP) check
 	@touch $@

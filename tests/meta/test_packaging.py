@@ -15,8 +15,11 @@ import hatch_build
 from tests.support.npm_lock import completed, platform_entry, unlocked
 from tests.support.repository import ROOT, committed_texts
 
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-LOCKS = [ROOT / "requirements" / "run.txt", ROOT / "requirements" / "dev.txt"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT, BUILD = PYPROJECT["project"], PYPROJECT["dependency-groups"]["build"]
+RUN, DEV, BUILDING, RELAY = LOCKS = [
+    ROOT / "requirements" / f"{name}.txt" for name in ("run", "dev", "build", "relay")
+]
 
 
 def normalized(name: str) -> str:
@@ -60,13 +63,16 @@ def test_a_lock_holds_pins_and_hashes_and_nothing_else(path: Path) -> None:
 
 def test_the_locks_hold_everything_the_project_asks_for() -> None:
     extras = PROJECT["optional-dependencies"]
-    assert names(PROJECT["dependencies"]) <= locked_names(LOCKS[0])
-    assert names([*extras["dev"], *extras["keyring"], *extras["nats"]]) <= locked_names(LOCKS[1])
+    assert names(PROJECT["dependencies"]) <= locked_names(RUN)
+    assert names([*extras["dev"], *extras["keyring"], *extras["nats"], *BUILD]) <= locked_names(DEV)
+    assert names([*PROJECT["dependencies"], *extras["nats"], *BUILD]) <= locked_names(RELAY)
+    assert names([*BUILD, *PYPROJECT["build-system"]["requires"]]) <= locked_names(BUILDING)
 
 
-def test_what_is_tested_is_what_is_run() -> None:
-    run, dev = locked(LOCKS[0]), locked(LOCKS[1])
-    assert {key: dev.get(key) for key in run} == run
+@pytest.mark.parametrize("path", [RUN, BUILDING, RELAY], ids=lambda path: path.name)
+def test_what_is_tested_is_what_is_run(path: Path) -> None:
+    pins, dev = locked(path), locked(DEV)
+    assert {key: dev.get(key) for key in pins} == pins
 
 
 def test_the_daemon_imports_only_what_the_project_declares() -> None:
@@ -83,12 +89,16 @@ def test_the_daemon_imports_only_what_the_project_declares() -> None:
 
 def test_every_dependency_has_its_reason_written_down() -> None:
     decisions = "".join(text.lower() for _, text in committed_texts(".md", under="docs/decisions/"))
-    asked_for = [*PROJECT["dependencies"], *itertools.chain(*PROJECT["optional-dependencies"].values())]
+    asked_for = [
+        *PROJECT["dependencies"],
+        *BUILD,
+        *itertools.chain(*PROJECT["optional-dependencies"].values()),
+    ]
     assert sorted(name for name in names(asked_for) if name not in decisions) == []
 
 
 def test_the_build_and_the_tests_use_one_node() -> None:
-    assert hatch_build.NODE_REQUIREMENT in PROJECT["optional-dependencies"]["dev"]
+    assert hatch_build.NODE_REQUIREMENT in BUILD
 
 
 def test_the_installed_command_is_called_sheaf() -> None:
