@@ -226,8 +226,9 @@ class Relay:
             from sheaf.relay.nats_backend import open_nats
         except ImportError as error:
             raise UsageError(
-                "--store nats://… needs the NATS library: pip install 'sheafd[nats]'"
-                " (pipx inject sheafd nats-py, if pipx installed Sheaf)."
+                "--store nats://… needs the NATS library, and it is not installed. If pipx installed Sheaf:"
+                " `pipx inject sheafd nats-py`; otherwise, with the pip of Sheaf's environment:"
+                " `pip install nats-py`."
             ) from error
         clock = self._clock
         return open_nats(
