@@ -35,7 +35,14 @@ from sheaf.core.wire.relay_url import RelayUrl
 from sheaf.data_dir import DaemonFile, remove_daemon_file, write_daemon_file
 from sheaf.discovery.interfaces import describe_interfaces
 from sheaf.discovery.mdns import MdnsDiscovery
-from sheaf.discovery.network import InterfacePolicy, NetworkWatch, usable_addresses
+from sheaf.discovery.network import (
+    InterfacePolicy,
+    NetworkWatch,
+    link_addresses,
+    link_interfaces,
+    shown_addresses,
+    usable_addresses,
+)
 from sheaf.discovery.static import NoDiscovery, parse_address
 from sheaf.keystore.choice import open_keystore
 from sheaf.log import configure_logging
@@ -173,7 +180,7 @@ async def _network(
     settings: Settings, stack: AsyncExitStack, watch_network: NetworkWatch
 ) -> tuple[CombinedSignaling, Network]:
     policy = InterfacePolicy()
-    resolver = Resolver()
+    resolver = Resolver(links=lambda: link_interfaces(policy))
     own_relays = [RelayUrl.parse(text) for text in settings.relays]
     relays = RelayConnections(world=_relay_world(resolver, watch_network), own=own_relays)
     tunnel = Tunnel(
@@ -200,7 +207,11 @@ async def _network(
     probing = TaskSet("stun")
     stack.push_async_callback(probing.close)
     probing.spawn(stun.run(), "probe")
-    webrtc = WebRtc(addresses=lambda: usable_addresses(policy), stun_routes=stun.routes)
+    webrtc = WebRtc(
+        addresses=lambda: usable_addresses(policy),
+        link_addresses=lambda: link_addresses(policy),
+        stun_routes=stun.routes,
+    )
     stack.push_async_callback(webrtc.close)
     discovery: Discovery = (
         MdnsDiscovery(watch=watch_network, entropy=system_entropy) if settings.mdns else NoDiscovery()
@@ -217,7 +228,7 @@ async def _network(
         has_address=watch_network.has_address,
         own_relays=tuple(url.text for url in own_relays),
         static_addresses=tuple(parse_address(address) for address in settings.peers),
-        local_addresses=lambda: usable_addresses(policy),
+        local_addresses=lambda: shown_addresses(policy),
         warm_up=webrtc.warm_up,
         interfaces=lambda: describe_interfaces(policy),
     )

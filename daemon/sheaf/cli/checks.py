@@ -195,9 +195,10 @@ def _database(session: Session) -> Iterator[Finding]:
 
 
 def _network(_session: Session) -> Iterator[Finding]:
-    from sheaf.discovery.network import InterfacePolicy, usable_addresses
+    from sheaf.discovery.network import InterfacePolicy, link_addresses, usable_addresses
 
-    addresses = usable_addresses(InterfacePolicy())
+    policy = InterfacePolicy()
+    addresses = usable_addresses(policy) or link_addresses(policy)
     if not addresses:
         yield Finding(
             "network",

@@ -7,6 +7,7 @@ tunnels. PROTOCOL §6 (LAN signalling), §7. Relays are dialled by `relay_socket
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from typing import Final
 
@@ -163,11 +164,12 @@ async def dial(
         TransportFailure: nobody listens there, or not in time.
     """
     host, _, port = address.rpartition(":")
+    shown = re.sub("%[^]]*", "", address)  # the scope is nobody else's business
     try:
         async with asyncio.timeout(timeout_s):
             opened = await open_tcp(resolver or Resolver(), host.strip("[]"), int(port))
             connection = await connect(
-                f"ws://{address}{PATH}",
+                f"ws://{shown}{PATH}",
                 sock=opened,
                 open_timeout=None,
                 close_timeout=CLOSE_S_MAX,
