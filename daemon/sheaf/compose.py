@@ -12,7 +12,6 @@ import asyncio
 import gc
 import getpass
 import os
-import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -50,6 +49,7 @@ from sheaf.signaling.relay_pool import RelayConnections
 from sheaf.signaling.relay_socket import RelayDoor
 from sheaf.signaling.resolver import Resolver
 from sheaf.signaling.websocket import dial_tunnel
+from sheaf.stop_signals import StopSignals
 from sheaf.storage.lock import lock_data_dir
 from sheaf.storage.store import SqliteStore, open_store
 from sheaf.task_set import TaskSet
@@ -80,7 +80,7 @@ class Daemon:
 
 
 async def run_daemon(settings: Settings, *, on_ready: Callable[[ReadyInfo], None]) -> int:
-    """Run until SIGINT or SIGTERM; returns the exit code.
+    """Run until SIGINT, SIGTERM or the end of the terminal; returns the exit code.
 
     Raises:
         SheafError: it could not start; the text says what to do.
@@ -89,10 +89,7 @@ async def run_daemon(settings: Settings, *, on_ready: Callable[[ReadyInfo], None
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     notifier = Notifier()
     notifier.extend_start(MIGRATION_S)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    stop = StopSignals().listen()
     async with AsyncExitStack() as stack:
         daemon = await _start(settings, stack)
         async with asyncio.TaskGroup() as group:

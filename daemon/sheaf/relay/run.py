@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import resource
-import signal
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -43,6 +42,7 @@ from sheaf.relay.sqlite_store import open_sqlite_store
 from sheaf.relay.store import MailboxStore, OnNews, StoreLimits, hash_token
 from sheaf.relay.stun import serve_stun
 from sheaf.relay.tunnels import Tunnels
+from sheaf.stop_signals import StopSignals
 from sheaf.task_set import TaskSet
 
 _TICK_S: Final = 1.0
@@ -298,21 +298,17 @@ async def run_relay(
     on_ready: Callable[[RelayReady], None],
     on_stopping: Callable[[], None],
 ) -> None:
-    """Serve until SIGTERM or SIGINT; SIGHUP reads the certificate again.
+    """Serve until SIGTERM, SIGINT or the end of the terminal; SIGHUP reads the certificate again.
 
     Raises:
         SheafError: it cannot start; the text says what to do.
     """
     _allow_files(settings.limits.connections_max)
     relay = Relay(settings, clock=clock, entropy=entropy)
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    loop.add_signal_handler(signal.SIGHUP, relay.reload)
+    stop = StopSignals(reload=relay.reload if settings.tls_certificate is not None else None).listen()
     on_ready(await relay.start())
     try:
-        await stopped.wait()
+        await stop.wait()
         on_stopping()
         _log.info("stopping")
         await relay.stop()
