@@ -37,7 +37,6 @@ from sheaf.discovery.mdns import MdnsDiscovery
 from sheaf.discovery.network import InterfacePolicy, NetworkWatch, usable_addresses
 from sheaf.discovery.static import NoDiscovery, parse_address
 from sheaf.keystore.choice import open_keystore
-from sheaf.log import configure_logging
 from sheaf.node.identity import LocalIdentity, load_identity
 from sheaf.node.network import Network
 from sheaf.node.node import Node
@@ -85,7 +84,6 @@ async def run_daemon(settings: Settings, *, on_ready: Callable[[ReadyInfo], None
     Raises:
         SheafError: it could not start; the text says what to do.
     """
-    configure_logging(settings.log_format, settings.log_level)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     notifier = Notifier()
     notifier.extend_start(MIGRATION_S)

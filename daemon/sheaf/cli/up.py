@@ -12,6 +12,7 @@ import typer
 
 from sheaf.cli.errors import CommandFailed, ExitCode
 from sheaf.cli.options import DataDir, Session
+from sheaf.cli.variables import refuse_misspelt
 
 
 def up(
@@ -54,10 +55,12 @@ def up(
 ) -> None:
     """Run the daemon in the foreground until Ctrl-C."""
     import asyncio
+    import logging
 
     from sheaf.core.base.errors import SheafError, UsageError
 
-    session = Session(ctx, data_dir, as_json=False)
+    unknown = refuse_misspelt()
+    session = Session(ctx, data_dir, as_json=False, is_warning=False)
     _refuse_if_busy(session.data_dir)
 
     from sheaf.config import ReadyInfo, Settings
@@ -82,6 +85,11 @@ def up(
         _announce(ready, settings.data_dir, open_it=settings.open_browser)
 
     _skip_rich()
+    from sheaf.log import configure_logging
+
+    configure_logging(settings.log_format, settings.log_level)
+    for each in unknown:
+        logging.getLogger("sheaf.daemon").warning("%s", each)
     from sheaf.compose import run_daemon
 
     try:
