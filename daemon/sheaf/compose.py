@@ -12,6 +12,7 @@ import asyncio
 import gc
 import getpass
 import os
+import platform
 import socket
 import sys
 from collections.abc import Callable
@@ -97,6 +98,7 @@ async def run_daemon(settings: Settings, *, on_ready: Callable[[ReadyInfo], None
             pid = os.getpid()
             write_daemon_file(settings.data_dir, DaemonFile(port=port, pid=pid, version=__version__))
             stack.callback(remove_daemon_file, settings.data_dir, pid)
+            _say_started(settings, daemon)
             notifier.ready(f"http://127.0.0.1:{port}/")
             on_ready(_ready_info(daemon))
             gc.freeze()  # what stands now stays: no collection has to walk it (60 ms) in the middle of typing
@@ -109,6 +111,25 @@ async def run_daemon(settings: Settings, *, on_ready: Callable[[ReadyInfo], None
             await serving
     logger.info("stopped")
     return 0
+
+
+def _say_started(settings: Settings, daemon: Daemon) -> None:
+    """One line with what somebody has to know who reads this log later. No tokens."""
+    listening = daemon.signaling.listening
+    off = {"mDNS": settings.mdns, "LAN listener": listening, "editor": _bundle(settings.bundle_dir)}
+    logger.info(
+        "started",
+        version=__version__,
+        data_dir=str(settings.data_dir),
+        door=f"http://127.0.0.1:{daemon.server.port}/",
+        lan=listening,
+        relays=[RelayUrl.parse(text).text for text in settings.relays],
+        peers=list(settings.peers),
+        stun=list(settings.stun),
+        off=[name for name, part in off.items() if not part],
+        python=platform.python_version(),
+        system=platform.platform(),
+    )
 
 
 def _ready_info(daemon: Daemon) -> ReadyInfo:

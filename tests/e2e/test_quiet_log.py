@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from sheaf import __version__
 from tests.support.certificate import self_signed
-from tests.support.daemon import Daemon, wait_until
+from tests.support.daemon import Daemon, _environment, wait_until
 from tests.support.noise import make_noise
 from tests.support.relay import RelayProcess
 
@@ -103,3 +107,49 @@ def test_a_relay_does_not_log_what_strangers_do(tmp_path: Path, is_tls: bool) ->
         assert rejected["not_here"] > 0
     assert relay.stop() == 0
     assert loud_lines(relay.log_path) == []
+
+
+def started(log: str) -> dict[str, object]:
+    """The one line that says what was started."""
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    (found,) = [line for line in lines if line["event"] == "started"]
+    return dict(found)
+
+
+def test_the_log_says_what_was_started_and_holds_no_secret(tmp_path: Path) -> None:
+    options = ("--no-mdns", "--lan", "127.0.0.1:0", "--relay", "wss://secrettoken@relay.example")
+    daemon = Daemon(tmp_path / "data", arguments=options).start()
+    lan = daemon.get("/status")["lan"]["listening"]
+    daemon.stop()
+    line = started(daemon.log())
+    assert (line["version"], line["data_dir"]) == (__version__, str(daemon.data_dir))
+    assert (line["door"], line["lan"]) == (f"{daemon.url}/", lan)
+    assert (line["relays"], line["off"]) == (["wss://relay.example"], ["mDNS"])
+    assert "secrettoken" not in daemon.log()
+
+
+def test_the_log_of_a_relay_says_what_was_started(tmp_path: Path) -> None:
+    relay = RelayProcess(tmp_path / "relay", arguments=("--stun-port", "0")).start()
+    relay.stop()
+    line = started(relay.log())
+    assert (line["version"], line["url"], line["store"]) == (
+        __version__,
+        relay.url,
+        f"sqlite:{relay.database}",
+    )
+    assert (line["listen"], line["off"]) == (relay.address, ["TLS", "STUN", "tokens"])
+
+
+def test_a_start_that_fails_is_an_error_in_the_journal(daemon: Daemon, tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    with path.open("w") as stream:
+        info = os.fstat(stream.fileno())
+        subprocess.run(
+            [sys.executable, "-m", "sheaf.cli.main", "up", "--data-dir", str(daemon.data_dir), "--no-open"],
+            stderr=stream,
+            check=False,
+            timeout=60,
+            env=_environment({"JOURNAL_STREAM": f"{info.st_dev}:{info.st_ino}"}),
+        )
+    (line,) = path.read_text().splitlines()
+    assert line.startswith("<3>sheaf: ")
