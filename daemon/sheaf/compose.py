@@ -12,7 +12,7 @@ import asyncio
 import gc
 import getpass
 import os
-import signal
+import platform
 import socket
 import sys
 from collections.abc import Callable
@@ -45,7 +45,6 @@ from sheaf.discovery.network import (
 )
 from sheaf.discovery.static import NoDiscovery, parse_address
 from sheaf.keystore.choice import open_keystore
-from sheaf.log import configure_logging
 from sheaf.node.identity import LocalIdentity, load_identity
 from sheaf.node.network import Network
 from sheaf.node.node import Node
@@ -57,6 +56,7 @@ from sheaf.signaling.relay_pool import RelayConnections
 from sheaf.signaling.relay_socket import RelayDoor
 from sheaf.signaling.resolver import Resolver
 from sheaf.signaling.websocket import dial_tunnel
+from sheaf.stop_signals import StopSignals
 from sheaf.storage.lock import lock_data_dir
 from sheaf.storage.store import SqliteStore, open_store
 from sheaf.task_set import TaskSet
@@ -87,19 +87,15 @@ class Daemon:
 
 
 async def run_daemon(settings: Settings, *, on_ready: Callable[[ReadyInfo], None]) -> int:
-    """Run until SIGINT or SIGTERM; returns the exit code.
+    """Run until SIGINT, SIGTERM or the end of the terminal; returns the exit code.
 
     Raises:
         SheafError: it could not start; the text says what to do.
     """
-    configure_logging(settings.log_format, settings.log_level)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     notifier = Notifier()
     notifier.extend_start(MIGRATION_S)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    stop = StopSignals().listen()
     async with AsyncExitStack() as stack:
         daemon = await _start(settings, stack)
         async with asyncio.TaskGroup() as group:
@@ -109,6 +105,7 @@ async def run_daemon(settings: Settings, *, on_ready: Callable[[ReadyInfo], None
             pid = os.getpid()
             write_daemon_file(settings.data_dir, DaemonFile(port=port, pid=pid, version=__version__))
             stack.callback(remove_daemon_file, settings.data_dir, pid)
+            _say_started(settings, daemon)
             notifier.ready(f"http://127.0.0.1:{port}/")
             on_ready(_ready_info(daemon))
             gc.freeze()  # what stands now stays: no collection has to walk it (60 ms) in the middle of typing
@@ -121,6 +118,25 @@ async def run_daemon(settings: Settings, *, on_ready: Callable[[ReadyInfo], None
             await serving
     logger.info("stopped")
     return 0
+
+
+def _say_started(settings: Settings, daemon: Daemon) -> None:
+    """One line with what somebody has to know who reads this log later. No tokens."""
+    listening = daemon.signaling.listening
+    off = {"mDNS": settings.mdns, "LAN listener": listening, "editor": _bundle(settings.bundle_dir)}
+    logger.info(
+        "started",
+        version=__version__,
+        data_dir=str(settings.data_dir),
+        door=f"http://127.0.0.1:{daemon.server.port}/",
+        lan=listening,
+        relays=[RelayUrl.parse(text).text for text in settings.relays],
+        peers=list(settings.peers),
+        stun=list(settings.stun),
+        off=[name for name, part in off.items() if not part],
+        python=platform.python_version(),
+        system=platform.platform(),
+    )
 
 
 def _ready_info(daemon: Daemon) -> ReadyInfo:

@@ -19,7 +19,7 @@ from sheaf.api import problems
 from sheaf.api.access import AccessGate
 from sheaf.api.auth import Authenticator
 from sheaf.api.context import DoorContext
-from sheaf.api.door import LocalDoor
+from sheaf.api.door import LocalDoor, Refusal
 from sheaf.api.facade import NodeFacade
 from sheaf.api.hangups import Hangups
 from sheaf.api.metrics import CONTENT_TYPE, DoorMetrics
@@ -57,6 +57,10 @@ class LocalApp:
     def refusals(self) -> Mapping[str, int]:
         """How many requests the door refused before routing, by reason."""
         return {reason.value: count for reason, count in self._door.refusals.items()}
+
+    def refused_malformed(self) -> None:
+        """Count a client that did not speak HTTP."""
+        self._door.refusals[Refusal.MALFORMED] += 1
 
     @property
     def hangups(self) -> Hangups:

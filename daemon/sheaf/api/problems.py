@@ -6,13 +6,15 @@ written for people. Anything unexpected becomes a plain 500 by the server.
 
 from __future__ import annotations
 
+import logging
 from http import HTTPStatus
 from typing import Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from sheaf.core.base.errors import (
     NotAllowed,
@@ -24,6 +26,8 @@ from sheaf.core.base.errors import (
     UsageError,
 )
 from sheaf.core.base.ids import IdError
+
+_log = logging.getLogger("sheaf.api")
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -75,6 +79,12 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)
         return problem(422, "The request does not fit", _explain(error))
 
+    async def on_broken_off(request: Request, _error: Exception) -> Response:
+        """An upload whose sender left: nobody reads the answer (starlette's ClientDisconnect)."""
+        _log.info("upload broken off", extra={"method": request.method, "path": request.url.path})
+        return Response(status_code=HTTPStatus.BAD_REQUEST)
+
+    app.add_exception_handler(ClientDisconnect, on_broken_off)
     app.add_exception_handler(SheafError, on_sheaf_error)
     app.add_exception_handler(IdError, on_bad_id)
     app.add_exception_handler(HTTPException, on_http_error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from pathlib import Path
@@ -12,6 +11,8 @@ import typer
 
 from sheaf.cli.errors import CommandFailed, ExitCode
 from sheaf.cli.options import DataDir, Session
+from sheaf.cli.variables import refuse_misspelt
+from sheaf.journal import is_journal
 
 
 def up(
@@ -54,10 +55,12 @@ def up(
 ) -> None:
     """Run the daemon in the foreground until Ctrl-C."""
     import asyncio
+    import logging
 
     from sheaf.core.base.errors import SheafError, UsageError
 
-    session = Session(ctx, data_dir, as_json=False)
+    unknown = refuse_misspelt()
+    session = Session(ctx, data_dir, as_json=False, is_warning=False)
     _refuse_if_busy(session.data_dir)
 
     from sheaf.config import ReadyInfo, Settings
@@ -82,6 +85,11 @@ def up(
         _announce(ready, settings.data_dir, open_it=settings.open_browser)
 
     _skip_rich()
+    from sheaf.log import configure_logging
+
+    configure_logging(settings.log_format, settings.log_level)
+    for each in unknown:
+        logging.getLogger("sheaf.daemon").warning("%s", each)
     from sheaf.compose import run_daemon
 
     try:
@@ -112,7 +120,7 @@ def _announce(ready: object, data_dir: Path, *, open_it: bool) -> None:
     from sheaf.config import ReadyInfo
 
     assert isinstance(ready, ReadyInfo)
-    if _goes_to_the_journal():
+    if is_journal(sys.stdout):
         typer.echo("Sheaf is running. `sheaf open` makes a link to the editor.")
     else:
         typer.echo(
@@ -125,12 +133,3 @@ def _announce(ready: object, data_dir: Path, *, open_it: bool) -> None:
         typer.echo(f"Other machines reach this one at port {port}; `sheaf status` names its addresses.")
     if open_it:
         open_browser(ready.launch_link, data_dir)
-
-
-def _goes_to_the_journal() -> bool:
-    """Whether standard output is systemd's journal, which other people may read (systemd.exec(5))."""
-    try:
-        output = os.fstat(sys.stdout.fileno())
-    except (OSError, ValueError):
-        return False
-    return os.environ.get("JOURNAL_STREAM") == f"{output.st_dev}:{output.st_ino}"
