@@ -18,6 +18,7 @@ from sheaf.core.crdt.replica import Replica, ReplicaPoisoned, UpdateGap
 from sheaf.core.space.payload import PayloadKind
 from sheaf.core.space.space import Space
 from sheaf.core.wire import cbor
+from sheaf.node.beside import Beside
 from sheaf.ports import EnvelopeRow, SnapshotRow, Store
 
 COVERS_BYTES_MAX = 1024 * 1024
@@ -46,23 +47,29 @@ class _Stored:
     data: bytes
 
 
-async def load_replica(*, store: Store, space: Space, doc_id: DocId, entropy: Entropy) -> LoadedDocument:
+async def load_replica(
+    *, store: Store, space: Space, doc_id: DocId, beside: Beside, entropy: Entropy
+) -> LoadedDocument:
     """Build the replica from the snapshot and the envelopes above it. Raises StorageFailure."""
     snapshot = await store.snapshot(space.space_id, doc_id)
     if snapshot is not None:
         rows = await store.envelopes_of(space.space_id, doc_id, decode_covers(snapshot.covers))
         try:
-            return _load([snapshot.update], list(_updates(space, rows, doc_id)), entropy)
+            return await _load([snapshot.update], list(_updates(space, rows, doc_id)), beside, entropy)
         except (UpdateRefused, ReplicaPoisoned) as error:
             logger.error("a snapshot cannot be read; the logs are read instead", reason=str(error))
     rows = await store.envelopes_of(space.space_id, doc_id, {})
-    return _load([], list(_updates(space, rows, doc_id)), entropy)
+    return await _load([], list(_updates(space, rows, doc_id)), beside, entropy)
 
 
-def _load(base: list[bytes], updates: Sequence[_Stored], entropy: Entropy) -> LoadedDocument:
+async def _load(
+    base: list[bytes], updates: Sequence[_Stored], beside: Beside, entropy: Entropy
+) -> LoadedDocument:
     """Raises UpdateRefused, ReplicaPoisoned when already `base` cannot be read."""
+    everything = [*base, *(stored.data for stored in updates)]
     try:
-        replica = Replica.load([*base, *(stored.data for stored in updates)], entropy=entropy)
+        summaries = await beside.inspect_all(everything)
+        replica = Replica.load(everything, entropy=entropy, summaries=summaries)
         return LoadedDocument(replica, len(updates))
     except (UpdateRefused, ReplicaPoisoned):
         return _load_carefully(base, updates, entropy)

@@ -81,33 +81,57 @@ class Replica:
         self._poisoned = False
 
     @classmethod
-    def load(cls, updates: Iterable[bytes], *, entropy: Entropy) -> Self:
+    def load(
+        cls,
+        updates: Sequence[bytes],
+        *,
+        entropy: Entropy,
+        summaries: Sequence[UpdateSummary] | None = None,
+    ) -> Self:
         """A replica holding `updates`, applied in order in one transaction.
+
+        Args:
+            summaries: what `inspect_update` said of each, when the caller has it.
 
         Raises:
             UpdateRefused: one of them is refused or builds on something absent.
             ReplicaPoisoned: native code failed on them.
         """
-        wanted: list[bytes] = []
         clocks: dict[int, int] = {}
         nesting = Nesting()
-        for update in updates:
-            summary = inspect_update(update)
+        for summary in summaries if summaries is not None else map(inspect_update, updates):
             _require(summary, clocks)
             nesting.note(nesting.check(summary), clocks)
             for client, span in summary.clients.items():
                 if span.end > clocks.get(client, 0):
                     clocks[client] = span.end
-            wanted.append(update)
         client_id = draw_client_id(entropy)
         while client_id in clocks:
             client_id = draw_client_id(entropy)
         replica = cls(entropy=entropy, client_id=client_id)
-        replica._guarded(lambda: replica._apply_all(wanted))
+        replica._guarded(lambda: replica._apply_all(updates))
         replica._nesting = nesting
         replica._clocks = decode_state_vector(replica._doc.get_state())
         if replica._clocks != clocks:
             raise replica._poison("loading left changes pending")
+        return replica
+
+    @classmethod
+    def copy_of(cls, state: bytes, *, client_id: int) -> Self:
+        """A copy of another replica, to work out a change on and be thrown away.
+
+        Not inspected and knows no depths, so nothing of others may be applied to it.
+
+        Args:
+            state: what that replica's `encode_state` gave.
+            client_id: what the change is written under; it goes on where it stopped in `state`.
+
+        Raises:
+            ReplicaPoisoned: native code failed.
+        """
+        replica = cls(entropy=bytes, client_id=client_id)
+        replica._guarded(lambda: replica._doc.apply_update(state))
+        replica._clocks = decode_state_vector(replica._doc.get_state())
         return replica
 
     @property
