@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sheaf.content_work.task import ContentTask, perform
-from sheaf.core.crdt.inspector import UpdateSummary, inspect_update
+from collections.abc import Callable
+
+from sheaf.content_work.task import ContentTask, ResultT, perform
 
 
 class InlineWorker:
@@ -13,6 +14,6 @@ class InlineWorker:
         """See `ContentWorker`."""
         return perform(task)
 
-    async def inspect(self, update: bytes) -> UpdateSummary:
+    async def compute(self, call: Callable[[], ResultT]) -> ResultT:
         """See `ContentWorker`."""
-        return inspect_update(update)
+        return call()

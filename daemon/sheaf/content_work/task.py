@@ -6,14 +6,16 @@ update that changes it. Must not know nodes, processes or where it runs. Decisio
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, assert_never
+from typing import Protocol, TypeVar, assert_never
 
 from sheaf.content_work import conversion
 from sheaf.content_work.forms import ContentFormat, DocType
-from sheaf.core.crdt.inspector import UpdateSummary
 from sheaf.core.crdt.replica import Replica
+
+ResultT = TypeVar("ResultT")
 
 
 class Action(StrEnum):
@@ -60,8 +62,12 @@ class ContentWorker(Protocol):
         """
         ...
 
-    async def inspect(self, update: bytes) -> UpdateSummary:
-        """Like `inspect_update`. Raises UpdateRefused."""
+    async def compute(self, call: Callable[[], ResultT]) -> ResultT:
+        """Run a pure function that touches nothing anybody else has; raises what it raises.
+
+        It shares the interpreter with the event loop and cannot be ended, so it must be short and
+        take time in proportion to its input.
+        """
         ...
 
 

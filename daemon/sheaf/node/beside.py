@@ -11,6 +11,7 @@ from typing import Final
 
 from sheaf.content_work.task import ContentTask, ContentWorker, perform
 from sheaf.core.crdt.inspector import UpdateSummary, inspect_update
+from sheaf.core.crdt.replica import Survey, survey_updates
 
 TASK_BYTES_MAX: Final = 8 * 1024
 """A task up to this size is done on the loop: the worst text of this size takes about 20 ms."""
@@ -34,10 +35,10 @@ class Beside:
         """See `inspect_update`."""
         if len(update) <= UPDATE_BYTES_MAX:
             return inspect_update(update)
-        return await self._worker.inspect(update)
+        return await self._worker.compute(lambda: inspect_update(update))
 
-    async def inspect_all(self, updates: Sequence[bytes]) -> list[UpdateSummary] | None:
-        """The summaries of all, or None when they are so little that whoever needs them makes them."""
+    async def survey(self, updates: Sequence[bytes]) -> Survey:
+        """See `survey_updates`."""
         if sum(map(len, updates)) <= UPDATE_BYTES_MAX:
-            return None
-        return [await self.inspect(update) for update in updates]
+            return survey_updates(updates)
+        return await self._worker.compute(lambda: survey_updates(updates))

@@ -15,7 +15,7 @@ import structlog
 from sheaf.core.base.errors import Busy
 from sheaf.core.base.ids import INDEX_DOC_ID, DeviceId, DocId
 from sheaf.core.base.machine import Entropy
-from sheaf.core.crdt.replica import EMPTY_UPDATE, ReplicaPoisoned, UpdateGap
+from sheaf.core.crdt.replica import EMPTY_UPDATE, ReplicaPoisoned
 from sheaf.core.space.space import Space
 from sheaf.node.beside import Beside
 from sheaf.node.document_actor import Delivery, DocumentActor, DocumentHost
@@ -92,18 +92,13 @@ class OpenDocuments:
             store=self._store,
             space=self._space,
             doc_id=actor.doc_id,
+            unsealed=waiting,
             beside=self._beside,
             entropy=self._entropy,
         )
         quarantine = self._committer.unit.batch.quarantine
         for log_id, seq, env_id, reason in loaded.refused:
             quarantine.append(QuarantineRow(self._space.space_id, log_id, seq, env_id, reason))
-        summaries = [await self._beside.inspect(update) for update in waiting]
-        for update, summary in zip(waiting, summaries, strict=True):
-            try:
-                loaded.replica.apply(update, summary)
-            except UpdateGap as gap:  # what it builds on is damaged here; it is durable all the same
-                logger.error("a local edit cannot be shown now", reason=str(gap))
         actor.missing = loaded.missing
         actor.edits_since_snapshot = loaded.edits
         actor.finish_loading(loaded.replica)

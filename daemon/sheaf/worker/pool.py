@@ -16,14 +16,14 @@ import asyncio
 import contextlib
 import sys
 from asyncio.subprocess import PIPE, Process
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
-from sheaf.content_work.task import ContentTask
+from sheaf.content_work.task import ContentTask, ResultT
 from sheaf.core.base.errors import Busy, TooMuchWork, UsageError
-from sheaf.core.crdt.inspector import UpdateSummary, inspect_update
 from sheaf.task_set import TaskSet
 from sheaf.worker.messages import HEAD, Answer, encode_request
 
@@ -69,7 +69,7 @@ class WorkerPool:
         self._waiting_max = waiting_max
         self._waiting = 0
         self._places = asyncio.Semaphore(processes_max)
-        self._inspecting = asyncio.Semaphore(1)
+        self._computing = asyncio.Semaphore(1)
         self._workers: set[_Worker] = set()
         self._idle: list[_Worker] = []
         self._tasks = TaskSet("content workers")
@@ -94,11 +94,10 @@ class WorkerPool:
         finally:
             self._places.release()
 
-    async def inspect(self, update: bytes) -> UpdateSummary:
-        """See `ContentWorker`: in a thread, because it is short, and because it must be this process that
-        has looked at the bytes. One at a time, so that the loop shares the interpreter with one only."""
-        async with self._inspecting:
-            return await asyncio.to_thread(inspect_update, update)
+    async def compute(self, call: Callable[[], ResultT]) -> ResultT:
+        """See `ContentWorker`: in a thread; one at a time, so that the loop competes with one only."""
+        async with self._computing:
+            return await asyncio.to_thread(call)
 
     async def close(self) -> None:
         """End every process. Idempotent."""
