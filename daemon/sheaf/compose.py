@@ -65,6 +65,7 @@ from sheaf.transport.tls import TlsIdentity
 from sheaf.transport.tunnel import Tunnel
 from sheaf.transport.webrtc import WebRtc
 from sheaf.watchdog import Notifier, watch
+from sheaf.worker.pool import WorkerPool
 
 logger = structlog.get_logger("sheaf.daemon")
 
@@ -168,12 +169,15 @@ async def _start(settings: Settings, stack: AsyncExitStack) -> Daemon:
     stack.push_async_callback(watch_network.close)
     await watch_network.start()
     signaling, network = await _network(settings, stack, watch_network)
+    workers = WorkerPool()
+    stack.push_async_callback(workers.close)
     node = Node(
         identity=identity,
         store=store,
         network=network,
         clock=clock,
         entropy=system_entropy,
+        worker=workers,
         data_dir=str(data_dir),
     )
     stack.push_async_callback(node.close)

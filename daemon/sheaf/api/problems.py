@@ -17,11 +17,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from sheaf.core.base.errors import (
+    Busy,
     NotAllowed,
     NotFound,
     ProtocolViolation,
     SheafError,
     StorageFailure,
+    TooMuchWork,
     TransportFailure,
     UsageError,
 )
@@ -34,8 +36,10 @@ MEDIA_TYPE: Final = "application/problem+json"
 _STATUS: Final[tuple[tuple[type[Exception], int, str], ...]] = (
     (NotFound, 404, "Not here"),
     (NotAllowed, 403, "Not allowed"),
+    (TooMuchWork, 422, "Too much work"),
     (UsageError, 422, "That does not work"),
     (ProtocolViolation, 422, "Refused"),
+    (Busy, 503, "Busy"),
     (StorageFailure, 503, "Not saved"),
     (TransportFailure, 502, "No connection"),
     (SheafError, 500, "Something went wrong"),

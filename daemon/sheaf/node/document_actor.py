@@ -24,8 +24,9 @@ from sheaf.core.base.errors import NotAllowed, ProtocolViolation, UpdateRefused
 from sheaf.core.base.ids import DeviceId, DocId, LogId
 from sheaf.core.base.machine import Entropy
 from sheaf.core.crdt.inspector import UpdateSummary, inspect_update
-from sheaf.core.crdt.replica import Replica, ReplicaPoisoned, UpdateGap
+from sheaf.core.crdt.replica import Replica, ReplicaPoisoned, UpdateGap, draw_client_id
 from sheaf.core.protocol.presence import Presence, clients_of
+from sheaf.node.beside import Beside
 from sheaf.node.client_claims import ClientClaims
 from sheaf.node.document_loading import note_missing
 from sheaf.node.views import CloseCode, DocumentSubscriber
@@ -112,13 +113,14 @@ class Handle:
     async def submit(self, update: bytes) -> None:
         """Apply a tab's update and queue it for commit; see `views.DocumentHandle.submit`."""
         await self._room.wait()
+        summary = await self._actor.beside.inspect(update)
         if self.is_closed:
             return
         self._submitted += 1
         if self._submitted - self._committed >= UNCOMMITTED_MAX:
             self._room.clear()
         try:
-            self._actor.submit(self, update, agent=None)
+            self._actor.submit(self, update, agent=None, summary=summary)
         except UpdateGap:
             self._wait_for_what_is_missing(update)
         else:
@@ -166,13 +168,21 @@ class Handle:
 class DocumentActor:
     """The single owner of one document while it is open."""
 
-    def __init__(self, *, doc_id: DocId, host: DocumentHost, clock: Clock, entropy: Entropy) -> None:
+    def __init__(
+        self, *, doc_id: DocId, host: DocumentHost, beside: Beside, clock: Clock, entropy: Entropy
+    ) -> None:
         self.doc_id = doc_id
         self.host = host
+        self.beside = beside
+        self.writing = asyncio.Lock()
+        """Held while a change is worked out on a copy, so that the next one begins with its result."""
+        self.borrowers = 0
+        """Requests that use the document now."""
         self.presence = Presence()
         self._clock = clock
         self._entropy = entropy
         self._replica: Replica | None = None
+        self._writing_client_id = 0
         self._handles: list[Handle] = []
         self._waiting: list[Delivery] = []
         self._loaded = asyncio.Event()
@@ -203,8 +213,16 @@ class DocumentActor:
 
     @property
     def is_idle(self) -> bool:
-        """Nobody has it open."""
-        return not self._handles
+        """Nobody has it open or works with it."""
+        return not self._handles and not self.borrowers
+
+    @property
+    def writing_client_id(self) -> int:
+        """The Yjs client id for changes worked out on a copy, under `writing`; one for all of them, because
+        every id stays in the document for ever."""
+        if not self._writing_client_id:
+            self._writing_client_id = draw_client_id(self._entropy)
+        return self._writing_client_id
 
     async def loaded(self) -> None:
         """Wait until the history has been read, or whoever read it gave up. Raises what loading raised."""
@@ -250,16 +268,31 @@ class DocumentActor:
 
     # ------------------------------------------------------------------ changes
 
-    def submit(self, handle: Handle | None, update: bytes, *, agent: str | None) -> None:
-        """A local update from a tab.
+    def require_writable(self) -> None:
+        """Raises NotAllowed: this device may only read the space."""
+        if not self.host.can_write():
+            raise NotAllowed("you may read this space but not write in it")
+
+    def submit(
+        self,
+        handle: Handle | None,
+        update: bytes,
+        *,
+        agent: str | None,
+        summary: UpdateSummary | None = None,
+    ) -> None:
+        """A local update from a tab, or one worked out on a copy.
+
+        Args:
+            summary: what `inspect_update` said of exactly these bytes, when the caller has it.
 
         Raises:
             NotAllowed: this device may only read the space.
             UpdateRefused: malformed, incomplete, or in another device's name; nothing changed.
         """
-        if not self.host.can_write():
-            raise NotAllowed("you may read this space but not write in it")
-        summary = inspect_update(update)
+        self.require_writable()
+        if summary is None:
+            summary = inspect_update(update)
         self.host.check_claims(summary, self.replica)
         try:
             effective = self.replica.apply(update, summary)
@@ -277,8 +310,7 @@ class DocumentActor:
         Raises:
             NotAllowed: this device may only read the space.
         """
-        if not self.host.can_write():
-            raise NotAllowed("you may read this space but not write in it")
+        self.require_writable()
         try:
             effective = change(self.replica)
         except ReplicaPoisoned as error:

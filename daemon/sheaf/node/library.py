@@ -21,6 +21,7 @@ from sheaf.core.space import authoring
 from sheaf.core.space.roles import Role
 from sheaf.core.space.run import LogState
 from sheaf.core.space.space import Space
+from sheaf.node.beside import Beside
 from sheaf.node.delivery_state import NOT_DELIVERED, SpaceDelivery
 from sheaf.node.document_tree import DocumentTree
 from sheaf.node.events import EventBus
@@ -50,6 +51,7 @@ class Library:
         store: Store,
         clock: Clock,
         entropy: Entropy,
+        beside: Beside,
         events: EventBus,
         tasks: TaskSet,
         on_change: Callable[[SpaceId], None],
@@ -58,6 +60,7 @@ class Library:
         self._store = store
         self._clock = clock
         self._entropy = entropy
+        self._beside = beside
         self._events = events
         self._tasks = tasks
         self._on_change = on_change
@@ -120,6 +123,7 @@ class Library:
             store=self._store,
             clock=self._clock,
             entropy=self._entropy,
+            beside=self._beside,
             events=self._events,
             next_pending_id=lambda: next(self._pending_ids),
             on_failure=self._host_failed,

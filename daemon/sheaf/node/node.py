@@ -12,11 +12,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sheaf import __version__
+from sheaf.content_work.task import ContentWorker
 from sheaf.core.base.errors import NotAllowed
 from sheaf.core.base.ids import OpId, SpaceId
 from sheaf.core.base.machine import Entropy
 from sheaf.core.space import authoring
 from sheaf.core.space.roles import Role
+from sheaf.node.beside import Beside
 from sheaf.node.code_desk import CodeDesk
 from sheaf.node.connector import Connector
 from sheaf.node.delivery_desk import DeliveryDesk
@@ -61,6 +63,7 @@ class Node(DocumentDesk):
         network: Network,
         clock: Clock,
         entropy: Entropy,
+        worker: ContentWorker,
         data_dir: str,
     ) -> None:
         self.events = EventBus()
@@ -72,11 +75,13 @@ class Node(DocumentDesk):
         self._data_dir = data_dir
         self._started_ms = clock.wall_ms()
         self._tasks = TaskSet("node")
+        self._beside = Beside(worker)
         self._library = Library(
             identity=identity,
             store=store,
             clock=clock,
             entropy=entropy,
+            beside=self._beside,
             events=self.events,
             tasks=self._tasks,
             on_change=self._space_changed,

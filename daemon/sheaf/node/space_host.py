@@ -31,6 +31,7 @@ from sheaf.core.space.roles import Role
 from sheaf.core.space.run import IngestedEnvelope, IngestResult, Run
 from sheaf.core.space.space import OpsResult, Space
 from sheaf.node import document_actor
+from sheaf.node.beside import Beside
 from sheaf.node.client_claims import ClientClaims
 from sheaf.node.delivery import Delivery, ReceiptListener
 from sheaf.node.events import EventBus
@@ -99,6 +100,7 @@ class SpaceHost:
         store: Store,
         clock: Clock,
         entropy: Entropy,
+        beside: Beside,
         events: EventBus,
         next_pending_id: Callable[[], int],
         on_failure: Callable[[SpaceId, StorageFailure], None],
@@ -127,6 +129,7 @@ class SpaceHost:
             store=store,
             committer=self._committer,
             sealer=self._sealer,
+            beside=beside,
             clock=clock,
             entropy=entropy,
         )

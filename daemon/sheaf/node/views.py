@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import Enum, IntEnum, StrEnum
 from typing import Final, Protocol
 
+from sheaf.content_work.forms import ContentFormat as ContentFormat
+from sheaf.content_work.forms import DocType as DocType
 from sheaf.core.base.ids import DeviceId, DocId, OpId, SpaceId, UserId
 from sheaf.core.space.roles import Role
 from sheaf.node.delivery_state import NOT_DELIVERED, SpaceDelivery
@@ -24,23 +26,6 @@ class Unset(Enum):
 
 
 UNSET: Final = Unset.TOKEN
-
-
-class DocType(StrEnum):
-    """A page (block tree, XmlFragment `body`) or a text (Text `text`)."""
-
-    PAGE = "page"
-    TEXT = "text"
-
-
-class ContentFormat(StrEnum):
-    """Forms a document's content can be read and written in."""
-
-    MARKDOWN = "markdown"
-    TEXT = "text"
-    HTML = "html"
-    JSON = "json"
-    YJS = "yjs"
 
 
 class CloseCode(IntEnum):

@@ -35,6 +35,14 @@ class NotAllowed(UsageError):
     """The local user's role does not permit this."""
 
 
+class TooMuchWork(UsageError):
+    """What was asked for took too long or too much memory and was given up; nothing was changed."""
+
+
+class Busy(SheafError):
+    """Too much is waiting already; nothing was changed, and trying again in a moment helps."""
+
+
 class StorageFailure(SheafError):
     """The disk or the database refused; nothing was changed."""
 
