@@ -8,11 +8,12 @@ SQL or sockets.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 
 from sheaf import __version__
-from sheaf.core.base.errors import NotAllowed
+from sheaf.core.base.errors import NotAllowed, StorageFailure
 from sheaf.core.base.ids import OpId, SpaceId
 from sheaf.core.base.machine import Entropy
 from sheaf.core.space import authoring
@@ -44,7 +45,7 @@ from sheaf.node.views import (
     StatusView,
     StorageView,
 )
-from sheaf.ports import Clock, Store, WriteBatch
+from sheaf.ports import Clock, Store
 from sheaf.task_set import TaskSet
 
 SWEEP_S = 10.0
@@ -196,8 +197,13 @@ class Node(DocumentDesk):
         self._peers.network_changed()
 
     async def probe(self) -> None:
-        """A trivial durable write, for the watchdog. Raises StorageFailure."""
-        await self._store.commit(WriteBatch(settings={"probe": b"\x01"}))
+        """Ask the storage thread for something, for the watchdog: whether it answers, not what.
+
+        Writes nothing, so it needs no room and keeps no disk awake. A disk that refuses is said by
+        `storage`; to restart for it would help nobody.
+        """
+        with contextlib.suppress(StorageFailure):
+            await self._store.setting("probe")
 
     # ------------------------------------------------------------------ me
 
@@ -249,7 +255,7 @@ class Node(DocumentDesk):
             data_dir=self._data_dir,
             profile=self.profile(),
             lan=self._lan(),
-            storage=self._storage(),
+            storage=self.storage(),
             spaces=tuple(self.spaces()),
             peers=tuple(self.peers()),
             relays=self._relays.statuses(),
@@ -275,10 +281,10 @@ class Node(DocumentDesk):
             peers=self.peers(),
         )
 
-    def _storage(self) -> StorageView:
-        unsent = sum(host.unsent_count for host in self._library.hosts())
-        failure = self._library.failure
-        return StorageView("ok" if failure is None else "failed", failure, unsent)
+    def storage(self) -> StorageView:
+        """Whether the disk takes what is written."""
+        state, detail = self._library.storage.state()
+        return StorageView(state, detail, sum(host.unsent_count for host in self._library.hosts()))
 
     def metrics(self) -> NodeMetrics:
         """Gauges and counters for /metrics."""
@@ -290,17 +296,25 @@ class Node(DocumentDesk):
             "tabs": sum(host.documents.tab_count for host in hosts),
             "unsent_edits": sum(host.unsent_count for host in hosts),
             "logs": sum(len(host.durable) for host in hosts),
-            "storage_failed": float(self._library.failure is not None),
+            **self._storage_metrics(),
             **self._peers.metrics(),
             **self._delivery.metrics(),
+        }
+
+    def _storage_metrics(self) -> NodeMetrics:
+        state, _ = self._library.storage.state()
+        free = self._library.storage.free_bytes
+        return {
+            "storage_failed": float(state in ("failed", "read_only")),
+            "storage_read_only": float(state == "read_only"),
+            **({} if free is None else {"storage_free_bytes": float(free)}),
         }
 
     # ------------------------------------------------------------------ spaces
 
     def spaces(self) -> list[SpaceSummary]:
         """All spaces, by name."""
-        found = [self._library.summary(host.space_id) for host in self._library.hosts()]
-        return sorted(found, key=lambda space: (space.name.casefold(), space.space_id))
+        return sorted(self._library.summaries(), key=lambda space: (space.name.casefold(), space.space_id))
 
     def space(self, space_id: SpaceId) -> SpaceSummary:
         """One space. Raises NotFound."""
