@@ -5,6 +5,7 @@ They stay in the list of spaces: what cannot be read is not the same as what is 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -29,11 +30,15 @@ class ClosedSpaces:
 
     def __init__(self) -> None:
         self._closed: dict[SpaceId, ClosedSpace] = {}
+        self.settled = asyncio.Event()
+        """Clear while a space is about to be opened again."""
+        self._settle()
 
     def add(self, summary: SpaceSummary, failure: SheafError, *, is_unreadable: bool) -> None:
         """A space is closed from now on."""
         summary = replace(summary, state="unavailable")
         self._closed[summary.space_id] = ClosedSpace(summary, reason_of(failure), is_unreadable)
+        self._settle()
 
     def add_unknown(self, space_id: SpaceId, failure: SheafError) -> None:
         """A space of which nothing could be read so far."""
@@ -51,10 +56,21 @@ class ClosedSpaces:
         """It was tried to open a closed space, in vain."""
         closed = self._closed[space_id]
         closed.is_unreadable, closed.reason = True, reason_of(failure)
+        self._settle()
+
+    def __contains__(self, space_id: SpaceId) -> bool:
+        return space_id in self._closed
 
     def opened(self, space_id: SpaceId) -> None:
         """A space is open (again)."""
         self._closed.pop(space_id, None)
+        self._settle()
+
+    def _settle(self) -> None:
+        if all(closed.is_unreadable for closed in self._closed.values()):
+            self.settled.set()
+        else:
+            self.settled.clear()
 
     def require_none(self, space_id: SpaceId | None = None) -> None:
         """Raise StorageFailure when the space, or any if None is named, is closed."""

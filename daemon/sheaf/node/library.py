@@ -235,32 +235,39 @@ class Library:
         self._close(host.space_id, failure)
 
     def _close(self, space_id: SpaceId, failure: SheafError) -> None:
-        """Throw a space out of memory and open it again; it stays in the list."""
+        """Open a space again, from the store; until then it stays in the list.
+
+        When the disk failed, peers keep what was open until the other takes its place: it stores
+        nothing any more, and between them there is no moment without the space.
+        """
         is_disk = self.storage.refusal is not None
         self._closed.add(self.summary(space_id), failure, is_unreadable=not is_disk)
-        _, runner = self._remove(space_id)
-        self._tasks.spawn(self._reopen(space_id, runner), "open a space again")
+        self._tasks.spawn(self._reopen(space_id, is_disk=is_disk), "open a space again")
         self.storage.tell()
 
-    async def _reopen(self, space_id: SpaceId, runner: TaskSet) -> None:
-        await runner.close()
-        if self.storage.refusal is None:  # not the disk: do not try a defect again and again
+    async def _reopen(self, space_id: SpaceId, *, is_disk: bool) -> None:
+        if not is_disk:  # memory and disk may disagree; and do not try a defect again and again
+            await self._end(space_id)
             await asyncio.sleep(REOPEN_S)
         while True:
             if await self._reopened(space_id):
                 return
             await asyncio.sleep(REOPEN_S)
 
+    async def _end(self, space_id: SpaceId) -> None:
+        _, runner = self._remove(space_id)
+        await runner.close()
+
     async def _reopened(self, space_id: SpaceId) -> bool:
         """Try to open a closed space; True when there is nothing left to try."""
         try:
             await self._open(space_id)
-        except StorageFailure as failure:
-            self._closed.not_opened(space_id, failure)
-            return False
         except SheafError as error:
-            logger.error("a space cannot be opened any more", space=space_id.short, error=str(error))
             self._closed.not_opened(space_id, error)
+            await self._end(space_id)
+            if isinstance(error, StorageFailure):
+                return False
+            logger.error("a space cannot be opened any more", space=space_id.short, error=str(error))
         finally:
             self.storage.tell()
         return True
@@ -288,11 +295,17 @@ class Library:
 
     def host(self, space_id: SpaceId) -> SpaceHost:
         """One space. Raises NotFound, or StorageFailure while it waits for the disk."""
+        self._closed.require_none(space_id)
         host = self._hosts.get(space_id)
         if host is None:
-            self._closed.require_none(space_id)
             raise NotFound("there is no such space on this device")
         return host
+
+    async def settle(self) -> None:
+        """Wait, though not for long, while spaces are read again after a commit failed."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(REOPEN_S):
+                await self._closed.settled.wait()
 
     def find(self, space_id: SpaceId) -> SpaceHost | None:
         """One space, or None."""
@@ -308,6 +321,8 @@ class Library:
         known = self._places.get(doc_id)
         candidates = [known] if known is not None and known in self._trees else list(self._trees)
         for space_id in candidates:
+            if space_id in self._closed:
+                continue
             if self._trees[space_id].has(doc_id):
                 self._places[doc_id] = space_id  # a second space that names the same id changes nothing
                 return self._hosts[space_id], self._trees[space_id]
@@ -316,7 +331,8 @@ class Library:
 
     def summaries(self) -> list[SpaceSummary]:
         """What the list of spaces shows, those that are closed included."""
-        return [*map(self.summary, self._hosts), *self._closed.summaries()]
+        opened = (space_id for space_id in self._hosts if space_id not in self._closed)
+        return [*map(self.summary, opened), *self._closed.summaries()]
 
     def summary(self, space_id: SpaceId) -> SpaceSummary:
         """One line of the list of spaces. Raises NotFound, StorageFailure."""
@@ -409,6 +425,6 @@ class Library:
             await self._store.commit(WriteBatch(forget_spaces=[space_id]))
         except StorageFailure as failure:
             self._closed.add(summary, failure, is_unreadable=False)
-            self._tasks.spawn(self._reopen(space_id, runner), "open a space again")
+            self._tasks.spawn(self._reopen(space_id, is_disk=True), "open a space again")
             raise
         self._events.publish("spaces_changed")

@@ -167,9 +167,13 @@ class Node(DocumentDesk):
         await self._invitations.start()
         await self._peers.start()
         self._network.on_udp(self._peers.paths_may_be_better)
-        self._tasks.spawn(self._relays.offer_own(), "offer relays")
+        self._offer_relays()
+        self._library.storage.mended = self._offer_relays
         self._tasks.spawn(self._network.warm_up(), "warm up")
         self._tasks.spawn(self._sweep(), "sweep")
+
+    def _offer_relays(self) -> None:
+        self._tasks.spawn(self._relays.offer_own(), "offer relays")
 
     async def _sweep(self) -> None:
         while True:
@@ -291,7 +295,7 @@ class Node(DocumentDesk):
         hosts = list(self._library.hosts())
         return {
             "spaces": len(hosts),
-            "documents": sum(self._library.tree(host.space_id).count for host in hosts),
+            "documents": sum(space.document_count for space in self._library.summaries()),
             "documents_open": sum(host.documents.count for host in hosts),
             "tabs": sum(host.documents.tab_count for host in hosts),
             "unsent_edits": sum(host.unsent_count for host in hosts),

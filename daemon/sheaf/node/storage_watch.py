@@ -20,7 +20,7 @@ from sheaf.ports import Store
 
 RETRY_S: Final = 2.0
 """How long to wait before a disk that refused is tried again."""
-LOOK_S: Final = 10.0
+LOOK_S: Final = 5.0
 """How often the room on the disk is looked at while all is well."""
 LOW_BYTES: Final = 50 * MIB
 """With less than this left people are warned."""
@@ -54,6 +54,8 @@ class StorageWatch:
         """Why nothing can be written now; None when writing works."""
         self.unreadable: Callable[[], str | None] = lambda: None
         """Why something cannot even be read; set by who reads."""
+        self.mended: Callable[[], None] = lambda: None
+        """Called after `on_mended`; set by who has something to do again then."""
         self.free_bytes: int | None = None
         """Room on the disk when it was last looked at; None when unknown."""
 
@@ -108,6 +110,7 @@ class StorageWatch:
             self.refusal = None
             self._trouble.clear()
             await self._on_mended()
+            self.mended()
             logger.info("the disk takes changes again")
         self.tell()
 
