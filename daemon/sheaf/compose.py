@@ -3,12 +3,14 @@
 The only module that sees both the node and the adapters. Starts in this order: lock and
 database, identity, network, node, local door; READY is said when all of it stands. Stops
 in the opposite order. An optional part that fails (mDNS, the LAN listener) is logged and
-left out; a required one ends the start with a sentence that says what to do.
+left out; a required one ends the start with a sentence that says what to do. Only a full
+disk is waited for (docs/decisions/0062-full-disk.md).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import getpass
 import os
@@ -30,7 +32,7 @@ from sheaf.api.credentials import CredentialVault
 from sheaf.api.server import BoundDoor, LocalServer, bind_door
 from sheaf.clock import SystemClock, system_entropy
 from sheaf.config import ReadyInfo, Settings
-from sheaf.core.base.errors import TransportFailure
+from sheaf.core.base.errors import DiskFull, TransportFailure
 from sheaf.core.wire.relay_url import RelayUrl
 from sheaf.data_dir import DaemonFile, remove_daemon_file, write_daemon_file
 from sheaf.discovery.interfaces import describe_interfaces
@@ -70,6 +72,10 @@ from sheaf.worker.pool import WorkerPool
 logger = structlog.get_logger("sheaf.daemon")
 
 MIGRATION_S = 60.0
+ROOM_START_S = 30.0
+"""How long the service manager is asked to be patient each time a start found no room."""
+ROOM_RETRY_S = 2.0
+"""How long to wait before something that found no room on the disk is tried again."""
 SWITCH_INTERVAL_S = 0.0005
 """A commit waits for the interpreter lock twice; Python's default of 5 ms would cost it 6 ms beside a
 busy event loop, this 0.9 ms (measured)."""
@@ -98,14 +104,17 @@ async def run_daemon(settings: Settings, *, on_ready: Callable[[ReadyInfo], None
     notifier.extend_start(MIGRATION_S)
     stop = StopSignals().listen()
     async with AsyncExitStack() as stack:
-        daemon = await _start(settings, stack)
+        daemon = await _start_with_room(settings, stack, notifier, stop)
+        if daemon is None:
+            return 0
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(daemon.server.serve())
             await daemon.server.wait_started()
             port = daemon.server.port
             pid = os.getpid()
-            write_daemon_file(settings.data_dir, DaemonFile(port=port, pid=pid, version=__version__))
+            announcing = group.create_task(_announce(settings.data_dir, DaemonFile(port, pid, __version__)))
             stack.callback(remove_daemon_file, settings.data_dir, pid)
+            await asyncio.sleep(0)  # it is announced before it is called ready, unless the disk is full
             _say_started(settings, daemon)
             notifier.ready(f"http://127.0.0.1:{port}/")
             on_ready(_ready_info(daemon))
@@ -115,6 +124,7 @@ async def run_daemon(settings: Settings, *, on_ready: Callable[[ReadyInfo], None
             logger.info("stopping")
             notifier.stopping()
             watching.cancel()
+            announcing.cancel()
             daemon.server.stop()
             await serving
     logger.info("stopped")
@@ -138,6 +148,51 @@ def _say_started(settings: Settings, daemon: Daemon) -> None:
         python=platform.python_version(),
         system=platform.platform(),
     )
+
+
+async def _announce(data_dir: Path, daemon: DaemonFile) -> None:
+    """Let the command line find us, at once or as soon as there is room to say where."""
+    is_logged = False
+    while True:
+        try:
+            write_daemon_file(data_dir, daemon)
+        except OSError as error:
+            if not is_logged:
+                logger.warning("commands cannot find this daemon yet", error=str(error))
+                is_logged = True
+        else:
+            return
+        await asyncio.sleep(ROOM_RETRY_S)
+
+
+async def _start_with_room(
+    settings: Settings, stack: AsyncExitStack, notifier: Notifier, stop: StopSignals
+) -> Daemon | None:
+    """Start; where that needs room on a full disk (a migration, new keys), wait for it.
+
+    Returns:
+        None when the end was asked for meanwhile.
+    """
+    told = ""
+    while not stop.is_wanted:
+        attempt = AsyncExitStack()
+        try:
+            daemon = await _start(settings, attempt)
+        except DiskFull as failure:
+            await attempt.aclose()
+            if told != (told := str(failure)):
+                logger.error("waiting for room to start", reason=told)
+            notifier.extend_start(ROOM_START_S, status=f"Waiting: {told}")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ROOM_RETRY_S):
+                    await stop.wait()
+        except BaseException:
+            await attempt.aclose()
+            raise
+        else:
+            stack.push_async_exit(attempt)
+            return daemon
+    return None
 
 
 def _ready_info(daemon: Daemon) -> ReadyInfo:

@@ -66,10 +66,16 @@ class Daemon:
         self.wait_ready()
         return self
 
-    def spawn(self) -> None:
-        """Start without waiting."""
+    def spawn(self, additions: dict[str, str] | None = None, *, tidies_up: bool = True) -> None:
+        """Start without waiting.
+
+        Args:
+            additions: to the environment, for this start.
+            tidies_up: remove `daemon.json`, so that `wait_ready` cannot take an old one for the new.
+        """
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        (self.data_dir / "daemon.json").unlink(missing_ok=True)
+        if tidies_up:
+            (self.data_dir / "daemon.json").unlink(missing_ok=True)
         command = [
             *self.prefix,
             sys.executable,
@@ -91,7 +97,11 @@ class Daemon:
         self._spawned_at = time.monotonic()
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=_environment(self.environment)
+                command,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env=_environment(self.environment | (additions or {})),
             )
 
     def wait_ready(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI
-from fastapi.responses import Response
+from fastapi.responses import PlainTextResponse, Response
 from starlette.requests import Request
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
@@ -26,9 +26,14 @@ from sheaf.api.metrics import CONTENT_TYPE, DoorMetrics
 from sheaf.api.outbox import SEND_DEADLINE_S
 from sheaf.api.routes import content, documents, events, invitations, network, session, spaces, status
 from sheaf.api.sync_socket import SyncSocket
-from sheaf.api.webui import WebEditor, healthz
+from sheaf.api.webui import WebEditor
 
 OPENAPI_PATH = "/api/openapi.json"
+_TROUBLES = {
+    "read_only": "storage takes no changes; reading goes on",
+    "failed": "storage cannot be read",
+}
+"""What `/healthz` says of a storage state that is no health."""
 _ROUTERS = (status, network, spaces, documents, content, invitations, events, session)
 
 
@@ -44,7 +49,7 @@ class LocalApp:
         socket = SyncSocket(context, self.metrics, send_deadline_s=send_deadline_s)
         self.api.router.routes += [
             WebSocketRoute("/sync/{document_id}", socket),
-            Route("/healthz", healthz),
+            Route("/healthz", self._health),
             Route("/metrics", self._scrape),
             *WebEditor(webui_dir).routes(),
         ]
@@ -66,6 +71,11 @@ class LocalApp:
     def hangups(self) -> Hangups:
         """The long-lived connections."""
         return self.context.hangups
+
+    async def _health(self, _request: Request) -> Response:
+        """Whether the daemon does its work; no more, as everybody on the machine may ask."""
+        trouble = _TROUBLES.get(self.context.node.storage().state)
+        return PlainTextResponse(f"{trouble or 'ok'}\n", 200 if trouble is None else 503)
 
     async def _scrape(self, _request: Request) -> Response:
         return Response(self.metrics.text(), media_type=CONTENT_TYPE)

@@ -286,7 +286,8 @@ class Lan(BaseModel):
 
 
 class Storage(BaseModel):
-    """Whether edits reach the disk."""
+    """Whether edits reach the disk: `ok`; `low`, but there is little room; `read_only`, they do not, but
+    reading goes on; `failed`, something cannot even be read."""
 
     state: str
     detail: str | None

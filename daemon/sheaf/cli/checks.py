@@ -142,12 +142,11 @@ def _daemon(session: Session) -> Iterator[Finding]:
             "Restart it to bring both to one version.",
         )
     storage = status["storage"]
-    if storage["state"] != "ok":
+    if storage["state"] == "low":
+        yield Finding("storage", Verdict.WARNING, "everything is saved", storage["detail"])
+    elif storage["state"] != "ok":
         yield Finding(
-            "storage",
-            Verdict.FAILURE,
-            f"{storage['state']}: {storage['detail']}",
-            "Keep the editor open until it is solved.",
+            "storage", Verdict.FAILURE, storage["detail"], "Keep the editor open until it is solved."
         )
     live = sum(peer["state"] == "live" for peer in status["peers"])
     yield Finding("peers", Verdict.OK, f"{plural(live, 'device')} connected, {len(status['peers'])} known")

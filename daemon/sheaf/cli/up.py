@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from pathlib import Path
@@ -82,7 +83,8 @@ def up(
         raise CommandFailed(str(error), ExitCode.USAGE) from error
 
     def on_ready(ready: ReadyInfo) -> None:
-        _announce(ready, settings.data_dir, open_it=settings.open_browser)
+        with contextlib.suppress(OSError):  # standard output may be a file on a full disk
+            _announce(ready, settings.data_dir, open_it=settings.open_browser)
 
     _skip_rich()
     from sheaf.log import configure_logging

@@ -14,7 +14,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from sheaf.core.base.errors import StorageFailure
+from sheaf.core.base.errors import StorageFailure, file_failure
 from sheaf.core.base.limits import KIB
 
 SECRET_BYTES_MAX: Final = 64 * KIB
@@ -112,4 +112,4 @@ def _sync_directory(directory: Path) -> None:
 
 
 def _failure(path: Path, verb: str, error: OSError) -> StorageFailure:
-    return StorageFailure(f"The key file {path} cannot be {verb}: {error.strerror}.")
+    return file_failure(f"The key file {path} cannot be {verb}", error)

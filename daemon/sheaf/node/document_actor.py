@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from sheaf.core.base.errors import NotAllowed, ProtocolViolation, UpdateRefused
+from sheaf.core.base.errors import NotAllowed, ProtocolViolation, StorageFailure, UpdateRefused
 from sheaf.core.base.ids import DeviceId, DocId, LogId
 from sheaf.core.base.machine import Entropy
 from sheaf.core.crdt.inspector import UpdateSummary, inspect_update
@@ -42,6 +42,11 @@ class DocumentHost(Protocol):
     """What a document needs of its space."""
 
     def can_write(self) -> bool: ...
+
+    @property
+    def refusal(self) -> StorageFailure | None:
+        """Why nothing can be stored now; None when it can."""
+        ...
 
     @property
     def claims(self) -> ClientClaims: ...
@@ -289,11 +294,14 @@ class DocumentActor:
         Raises:
             NotAllowed: this device may only read the space.
             UpdateRefused: malformed, incomplete, or in another device's name; nothing changed.
+            StorageFailure: it has something new, and the disk takes nothing now; nothing changed.
         """
         self.require_writable()
         if summary is None:
             summary = inspect_update(update)
         self.host.check_claims(summary, self.replica)
+        if self.host.refusal is not None and self.replica.would_change(update, summary):
+            raise self.host.refusal
         try:
             effective = self.replica.apply(update, summary)
         except ReplicaPoisoned as error:
@@ -309,8 +317,11 @@ class DocumentActor:
 
         Raises:
             NotAllowed: this device may only read the space.
+            StorageFailure: the disk takes nothing now; nothing changed.
         """
         self.require_writable()
+        if self.host.refusal is not None:
+            raise self.host.refusal
         try:
             effective = change(self.replica)
         except ReplicaPoisoned as error:

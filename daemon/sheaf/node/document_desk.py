@@ -65,6 +65,7 @@ class DocumentDesk:
 
     async def read_content(self, doc_id: DocId, format: ContentFormat) -> bytes:
         """The content in a format. Raises NotFound, StorageFailure, TooMuchWork, Busy."""
+        await self._library.settle()
         host, tree = self._library.place(doc_id)
         type = tree.view(doc_id).type
         async with host.documents.borrow(doc_id) as actor:
@@ -110,6 +111,7 @@ class DocumentDesk:
 
     async def open_document(self, doc_id: DocId, subscriber: DocumentSubscriber) -> DocumentHandle:
         """Open a document live. Raises NotFound, StorageFailure."""
+        await self._library.settle()
         host, _ = self._library.place(doc_id)
         actor = await host.documents.open(doc_id)
         return actor.open(subscriber)

@@ -96,9 +96,10 @@ class OpenDocuments:
             beside=self._beside,
             entropy=self._entropy,
         )
-        quarantine = self._committer.unit.batch.quarantine
-        for log_id, seq, env_id, reason in loaded.refused:
-            quarantine.append(QuarantineRow(self._space.space_id, log_id, seq, env_id, reason))
+        if loaded.refused and self._committer.refusal is None:
+            quarantine = self._committer.unit.batch.quarantine
+            for log_id, seq, env_id, reason in loaded.refused:
+                quarantine.append(QuarantineRow(self._space.space_id, log_id, seq, env_id, reason))
         actor.missing = loaded.missing
         actor.edits_since_snapshot = loaded.edits
         actor.finish_loading(loaded.replica)
@@ -131,7 +132,7 @@ class OpenDocuments:
         actor = self.find(doc_id)
         if actor is None or not actor.is_idle or doc_id == INDEX_DOC_ID:
             return
-        if actor.edits_since_snapshot >= SNAPSHOT_EVERY_EDITS:
+        if actor.edits_since_snapshot >= SNAPSHOT_EVERY_EDITS and self._committer.refusal is None:
             self._snapshot_into(self._committer.unit.batch, actor)
         del self._actors[doc_id]
 
@@ -150,8 +151,9 @@ class OpenDocuments:
         actor = self._actors.pop(doc_id, None)
         if actor is not None:
             actor.close_all(CloseCode.STORAGE_FAILED, str(error))
-        nothing = SnapshotRow(self._space.space_id, doc_id, EMPTY_UPDATE, encode_covers({}))
-        self._committer.unit.batch.snapshots.append(nothing)
+        if self._committer.refusal is None:
+            nothing = SnapshotRow(self._space.space_id, doc_id, EMPTY_UPDATE, encode_covers({}))
+            self._committer.unit.batch.snapshots.append(nothing)
 
     def close_all(self, code: CloseCode, reason: str) -> None:
         """Let every tab go."""

@@ -156,6 +156,20 @@ class SpaceHost:
         """Wait until everything so far is durable. Raises StorageFailure."""
         await self._committer.flush()
 
+    @property
+    def refusal(self) -> StorageFailure | None:
+        """Why nothing can be written now; reading goes on. None when writing works."""
+        return self._committer.refusal
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether what is in memory may differ from the disk, because a commit failed."""
+        return self._committer.failure is not None
+
+    def refuse_writes(self, refusal: StorageFailure) -> None:
+        """The disk takes nothing now: serve what is stored, until another host takes over."""
+        self._committer.refuse(refusal)
+
     def close(self, code: CloseCode, reason: str) -> None:
         """Let every open document go."""
         self.documents.close_all(code, reason)
@@ -177,6 +191,8 @@ class SpaceHost:
 
     def agree(self, device_id: DeviceId, version: Mapping[LogId, int]) -> None:
         """Remember what a peer and we both have; losing it only makes the next greeting longer."""
+        if self.refusal is not None:
+            return
         encoded = self.view.agree(device_id, version)
         if encoded is not None:
             self._unit_batch().peers.append(
@@ -218,7 +234,7 @@ class SpaceHost:
 
         So the version vector he is shown covers it, and his first catch-up is complete.
         """
-        if self._sealer.waiting_count:
+        if self._sealer.waiting_count and self.refusal is None:
             self._is_sealing_due = True
             self._committer.unit.done.append(_nothing)
 
@@ -316,8 +332,9 @@ class SpaceHost:
 
     def add_secret(self, epoch_id: EpochId, secret: bytes) -> None:
         """Remember an epoch secret made here."""
+        batch = self._unit_batch()
         self.space.add_secret(epoch_id, secret)
-        self._unit_batch().epoch_secrets.append(EpochSecretRow(self.space_id, epoch_id, secret))
+        batch.epoch_secrets.append(EpochSecretRow(self.space_id, epoch_id, secret))
 
     def put_receipts(self, rows: Sequence[ReceiptRow]) -> None:
         """Keep what devices said with the next commit. Raises StorageFailure."""
@@ -334,6 +351,8 @@ class SpaceHost:
         Raises:
             StorageFailure: they cannot be read now.
         """
+        if self.refusal is not None:
+            return  # the host that takes over looks again
         self._is_reopen_due = True
         if self._is_reopening:
             return  # whoever is at it begins anew
@@ -409,6 +428,8 @@ class SpaceHost:
         return lambda error: self._quarantine(envelope, str(error))
 
     def _quarantine(self, envelope: IngestedEnvelope, reason: str) -> None:
+        if self.refusal is not None:
+            return  # found again by whoever reads it next
         self._unit_batch().quarantine.append(
             QuarantineRow(self.space_id, envelope.log_id, envelope.seq, envelope.env_id, reason)
         )

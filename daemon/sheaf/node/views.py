@@ -228,7 +228,8 @@ class LanView:
 
 @dataclass(frozen=True, slots=True)
 class StorageView:
-    """'ok', 'read_only' or 'failed', and how many local edits no peer could have yet."""
+    """'ok', 'low' (saved, but there is little room), 'read_only' (nothing is saved, reading goes on) or
+    'failed' (something cannot be read), and how many local edits no peer could have yet."""
 
     state: str
     detail: str | None

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, Final
 
-from sheaf.core.base.errors import StorageFailure, UsageError
+from sheaf.core.base.errors import UsageError, file_failure
 
 LOCK_NAME: Final = "lock"
 _NOTE_BYTES_MAX: Final = 256
@@ -63,7 +63,7 @@ def lock_data_dir(data_dir: Path, *, wall_ms: int) -> DataDirLock:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise StorageFailure(f"The data directory {data_dir} cannot be used: {error.strerror}.") from error
+        raise file_failure(f"The data directory {data_dir} cannot be used", error) from error
     try:
         _take(descriptor, data_dir)
         _write_note(descriptor, wall_ms)
@@ -84,7 +84,7 @@ def _take(descriptor: int, data_dir: Path) -> None:
             "Stop it first, or choose another directory with --data-dir."
         ) from error
     except OSError as error:
-        raise StorageFailure(f"The data directory {data_dir} cannot be locked: {error.strerror}.") from error
+        raise file_failure(f"The data directory {data_dir} cannot be locked", error) from error
 
 
 def _write_note(descriptor: int, wall_ms: int) -> None:

@@ -199,6 +199,30 @@ class Replica:
         self._note(update, effective, summary)
         return effective
 
+    def would_change(self, update: bytes, summary: UpdateSummary) -> bool:
+        """Whether `apply` would bring anything new. Changes nothing; slow for big documents.
+
+        Args:
+            update: a Yjs v1 update.
+            summary: what `inspect_update` said of exactly these bytes.
+        """
+        self._check_alive()
+        if summary.is_empty:
+            return False
+        if any(span.end > self._clocks.get(client, 0) for client, span in summary.clients.items()):
+            return True
+        changes: list[object] = []  # it may still delete something: see what it does to a copy
+        trial: pycrdt.Doc[Any] = pycrdt.Doc(client_id=_NORMALISING_CLIENT)
+        trial.apply_update(self.encode_state())
+        subscription = trial.observe(changes.append)
+        try:
+            trial.apply_update(update)
+        except ValueError:  # `apply` says so in better words
+            return True
+        finally:
+            trial.unobserve(subscription)
+        return bool(changes)
+
     def edit(self, change: Callable[[], None]) -> bytes | None:
         """Run `change` on `doc` as one transaction.
 
