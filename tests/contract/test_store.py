@@ -153,15 +153,6 @@ async def test_of_a_fork_the_first_stored_branch_is_sent_and_both_are_kept(store
     assert len(await store.envelopes_of(ROWS.space_id, ROWS.doc_id(), {})) == 4
 
 
-async def test_run_size_counts_what_a_peer_lacks(store: Store) -> None:
-    await store.commit(WriteBatch(envelopes=[ROWS.envelope(seq, size=10 + seq) for seq in range(5)]))
-    await store.commit(WriteBatch(envelopes=[ROWS.envelope(seq, size=10 + seq) for seq in range(5, 8)]))
-    assert await store.run_size(ROWS.space_id, ROWS.log_id(), 0) == (8, sum(range(10, 18)))
-    assert await store.run_size(ROWS.space_id, ROWS.log_id(), 6) == (2, 16 + 17)
-    assert await store.run_size(ROWS.space_id, ROWS.log_id(), 8) == (0, 0)
-    assert await store.run_size(ROWS.space_id, ROWS.log_id(9), 0) == (0, 0)
-
-
 async def test_a_known_envelope_is_left_alone(store: Store) -> None:
     await store.commit(WriteBatch(envelopes=[ROWS.envelope(0)]))
     again = ROWS.envelope(0, docs=(1, 2))

@@ -144,12 +144,6 @@ class MemoryStore:
             taken.append(row.raw)
         return StoredRun(log_id, first_seq, tuple(taken))
 
-    async def run_size(self, space_id: SpaceId, log_id: LogId, first_seq: int) -> tuple[int, int]:
-        """See ports.Store."""
-        await self._read()
-        rows = [row for seq, row in self._by_seq(space_id, log_id).items() if seq >= first_seq]
-        return len(rows), sum(len(row.raw) for row in rows)
-
     async def envelopes_of(
         self, space_id: SpaceId, doc_id: DocId, after: dict[LogId, int]
     ) -> Sequence[EnvelopeRow]:

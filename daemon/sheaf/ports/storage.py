@@ -75,10 +75,6 @@ class Store(Protocol):
         """Envelopes from `first_seq` on until `bytes_max` is reached (at least one if there is any)."""
         ...
 
-    async def run_size(self, space_id: SpaceId, log_id: LogId, first_seq: int) -> tuple[int, int]:
-        """(envelopes, bytes) from `first_seq` to the head; for progress."""
-        ...
-
     async def envelopes_of(
         self, space_id: SpaceId, doc_id: DocId, after: dict[LogId, int]
     ) -> Sequence[EnvelopeRow]:

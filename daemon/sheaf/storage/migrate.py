@@ -17,6 +17,7 @@ from typing import Final
 
 from sheaf.core.base.errors import StorageFailure
 from sheaf.failpoints import failpoint
+from sheaf.storage.migration_functions import add_functions
 
 MIGRATIONS_DIR: Final = Path(__file__).parent / "migrations"
 APPLICATION_ID: Final = 0x53484546
@@ -118,6 +119,7 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration], *, 
     missing = [step for step in migrations if step.number > version]
     if not missing:
         return
+    add_functions(connection)
     if version > 0:
         _copy_before(connection, copies_dir / f"before-schema-{version + 1:04}.db")
     for step in missing:

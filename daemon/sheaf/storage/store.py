@@ -90,12 +90,6 @@ class SqliteStore:
             )
         )
 
-    async def run_size(self, space_id: SpaceId, log_id: LogId, first_seq: int) -> tuple[int, int]:
-        """See ports.Store; constant time."""
-        return await self._database.read(
-            partial(envelope_log.run_size, space_id=space_id, log_id=log_id, first_seq=first_seq)
-        )
-
     async def envelopes_of(
         self, space_id: SpaceId, doc_id: DocId, after: dict[LogId, int]
     ) -> Sequence[EnvelopeRow]:
