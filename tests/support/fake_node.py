@@ -79,7 +79,7 @@ class FakeHandle:
         except ValueError as error:
             raise UpdateRefused("the state vector is malformed") from error
 
-    async def submit(self, update: bytes) -> None:
+    async def submit(self, update: bytes, *, is_state: bool = False) -> None:
         if self.document.fail_with is not None:
             raise self.document.fail_with
         try:

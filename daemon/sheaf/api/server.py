@@ -1,8 +1,7 @@
 """uvicorn on two loopback sockets that we bind ourselves (PROTOCOL §9).
 
 Binding first tells the port before the app is made (`--port 0`), and makes sure that
-nothing but 127.0.0.1 and ::1 listens. Signals belong to the caller. The protocol classes
-add what uvicorn lacks: a way to drop a client that does not read.
+nothing but 127.0.0.1 and ::1 listens. Signals belong to the caller.
 """
 
 from __future__ import annotations
@@ -20,17 +19,15 @@ from typing import Any, Final
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from sheaf.api.app import LocalApp
-from sheaf.api.sync_socket import ABORT_EXTENSION
+from sheaf.api.socket_protocol import SyncProtocol
 from sheaf.core.base.errors import SheafError
-from sheaf.core.base.limits import MIB
+from sheaf.core.base.limits import BACKLOG_BYTES_MAX, KIB
 
-SOCKET_MESSAGE_BYTES_MAX: Final = 9 * MIB
-"""Above the largest update, so that the app itself can say 4413; beyond this uvicorn closes with 1009."""
+SOCKET_MESSAGE_BYTES_MAX: Final = BACKLOG_BYTES_MAX + KIB
+"""The largest update and its frame. Of a longer message nothing is read; the app is told and says 4413."""
 STOP_DEADLINE_S: Final = 3
-_LINGER_S: Final = 10.0
 _BIND_TRIES: Final = 16
 _BACKLOG: Final = 128
 _MALFORMED: Final = ("Invalid HTTP request", "Unsupported upgrade", "Invalid UTF-8")
@@ -134,25 +131,12 @@ class _HttpProtocol(H11Protocol):
         self.logger = _client_log(self.logger, config)
 
 
-class _SyncProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's WebSocket, with a way to abort, and no lingering with a client that does not read."""
+class _SocketProtocol(SyncProtocol):
+    """The sync socket's WebSocket, without a warning for each stranger."""
 
     def __init__(self, config: uvicorn.Config, *args: Any, **options: Any) -> None:
         super().__init__(config, *args, **options)
         self.logger = _client_log(self.logger, config)
-
-    async def run_asgi(self) -> None:
-        transport = self.transport
-        extensions: dict[str, object] = self.scope["extensions"]  # type: ignore[assignment]  # uvicorn says dict of dicts
-        extensions[ABORT_EXTENSION] = transport.abort
-        try:
-            await super().run_asgi()
-        finally:
-            self.loop.call_later(_LINGER_S, transport.abort)
-
-    def keepalive_timeout(self) -> None:
-        super().keepalive_timeout()
-        self.transport.abort()
 
 
 def _client_log(logger: logging.Logger, config: uvicorn.Config) -> Any:
@@ -195,7 +179,7 @@ class LocalServer:
             app,
             loop="none",
             http=_HttpProtocol,
-            ws=_SyncProtocol,
+            ws=_SocketProtocol,
             ws_max_size=SOCKET_MESSAGE_BYTES_MAX,
             ws_per_message_deflate=False,
             lifespan="off",

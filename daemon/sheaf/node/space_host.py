@@ -250,6 +250,10 @@ class SpaceHost:
         """A tab may not add to what another device wrote (PROTOCOL §3, clock suppression)."""
         self.claims.require(summary, self._device.device_id, replica)
 
+    def is_foreign(self, client_id: int) -> bool:
+        """See `ClientClaims.is_foreign`."""
+        return self.claims.is_foreign(client_id)
+
     def local_edit(
         self, doc_id: DocId, update: bytes, summary: UpdateSummary | None, agent: str | None
     ) -> None:

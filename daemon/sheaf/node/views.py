@@ -29,16 +29,29 @@ UNSET: Final = Unset.TOKEN
 
 
 class CloseCode(IntEnum):
-    """Why a document's subscriber is let go; the numbers are WebSocket close codes."""
+    """Why a document's subscriber is let go; the numbers are WebSocket close codes.
+
+    4400 to 4499 are final: stock providers do not come back after them (decision 0068). So what is
+    mended by coming back has another number.
+    """
 
     STOPPING = 1001
     STORAGE_FAILED = 1013
     NOT_SIGNED_IN = 4401
     NOT_ALLOWED = 4403
     GONE = 4404
-    TOO_SLOW = 4408
     TOO_BIG = 4413
     REFUSED = 4422
+    TOO_SLOW = 4508
+
+    @property
+    def is_final(self) -> bool:
+        """Whether coming back with the same cannot help."""
+        return FINAL_CODES_FROM <= self < FINAL_CODES_TO
+
+
+FINAL_CODES_FROM: Final = 4400
+FINAL_CODES_TO: Final = 4500
 
 
 class JoinState(StrEnum):
@@ -292,11 +305,19 @@ class DocumentHandle(Protocol):
         """What a replica at `state_vector` lacks. Raises ProtocolViolation on junk."""
         ...
 
-    async def submit(self, update: bytes) -> None:
+    async def submit(self, update: bytes, *, is_state: bool = False) -> None:
         """Hand in an update; returns when it is queued (waits while the inbox is full).
 
+        What it builds on may be missing, and some of it may be another device's: the document takes
+        what it can, and the rest waits for what it lacks.
+
+        Args:
+            update: at most `BACKLOG_BYTES_MAX`.
+            is_state: it is all that the subscriber has beyond a state vector it was asked with.
+
         Raises:
-            UpdateRefused: the inspector or the document refuses it; nothing changed.
+            UpdateRefused: the inspector or the document refuses it.
+            UpdateTooBig: there is more in it than can be taken.
             NotAllowed: the local user may only read.
         """
         ...

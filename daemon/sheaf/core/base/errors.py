@@ -28,6 +28,10 @@ class UpdateRefused(ProtocolViolation):
     """A Yjs update that the inspector keeps away from the native decoder."""
 
 
+class UpdateTooBig(UpdateRefused):
+    """An update with more in it than is taken at once; sending it again cannot help."""
+
+
 class UsageError(SheafError):
     """The local caller asked for something impossible; the text says what to do instead."""
 
