@@ -226,9 +226,9 @@ class Daemon:
         async with open_tab(self.url, self.token, document_id, doc=doc, sock=connection) as tab:
             yield tab
 
-    def cli(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
-        """Run a `sheaf` command against this daemon; returns its standard output."""
-        result = subprocess.run(
+    def run_cli(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a `sheaf` command against this daemon, however it ends."""
+        return subprocess.run(
             [*self.prefix, sys.executable, "-m", "sheaf.cli.main", *arguments],
             input=stdin,
             capture_output=True,
@@ -237,6 +237,10 @@ class Daemon:
             check=False,
             env=_environment({"SHEAF_DATA_DIR": str(self.data_dir)}),
         )
+
+    def cli(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
+        """Run a `sheaf` command against this daemon; returns its standard output."""
+        result = self.run_cli(*arguments, stdin=stdin)
         if check:
             assert result.returncode == 0, f"{arguments}: {result.stdout}\n{result.stderr}\n{self.log()}"
         return result.stdout

@@ -73,7 +73,8 @@ def _print_status(state: dict[str, Any]) -> None:
     typer.echo(f"You       {printable(state['user_name'])} on {printable(state['device_name'])}")
     typer.echo(f"Data      {state['data_dir']}")
     unsent = storage["unsent_edits"]
-    saved = _SAVED.get(storage["state"], "{detail}").format(detail=printable(storage["detail"] or ""))
+    detail = printable(storage["detail"] or "").removesuffix(".")
+    saved = _SAVED.get(storage["state"], "{detail}").format(detail=detail)
     typer.echo(f"Storage   {saved}" + (f"; {plural(unsent, 'edit')} nobody else has yet" if unsent else ""))
     listening = lan["listening"] or "not listening"
     typer.echo(f"Network   {listening}, mDNS {lan['mdns']}" + _others(lan["addresses"], listening))

@@ -141,9 +141,9 @@ async def test_what_is_not_saved_ends_with_6(
     ("state", "words"),
     [
         ("ok", "Storage   everything is saved\n"),
-        ("low", "Storage   everything is saved. The disk of /home.\n"),
-        ("read_only", "Storage   The disk of /home.\n"),
-        ("failed", "Storage   The disk of /home.\n"),
+        ("low", "Storage   everything is saved. The disk of /home\n"),
+        ("read_only", "Storage   The disk of /home\n"),
+        ("failed", "Storage   The disk of /home\n"),
     ],
 )
 async def test_status_says_whether_all_is_saved(sheaf: Run, node: FakeNode, state: str, words: str) -> None:
