@@ -15,7 +15,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -50,7 +50,10 @@ from sheaf.signaling.relay_pool import RelayConnections
 from sheaf.signaling.relay_socket import RelayDoor
 from sheaf.signaling.resolver import Resolver
 from sheaf.signaling.websocket import dial_tunnel
+from sheaf.starting import Start
 from sheaf.storage.lock import lock_data_dir
+from sheaf.storage.old_copies import old_copies, settle
+from sheaf.storage.progress import Progress
 from sheaf.storage.store import SqliteStore, open_store
 from sheaf.task_set import TaskSet
 from sheaf.transport.stun_probe import StunProbe
@@ -61,7 +64,6 @@ from sheaf.watchdog import Notifier, watch
 
 logger = structlog.get_logger("sheaf.daemon")
 
-MIGRATION_S = 60.0
 SWITCH_INTERVAL_S = 0.0005
 """A commit waits for the interpreter lock twice; Python's default of 5 ms would cost it 6 ms beside a
 busy event loop, this 0.9 ms (measured)."""
@@ -77,6 +79,8 @@ class Daemon:
     signaling: CombinedSignaling
     auth: Authenticator
     server: LocalServer
+    problems: Sequence[str]
+    """Of the database after an update; nothing is looked for without one."""
 
 
 async def run_daemon(settings: Settings, *, on_ready: Callable[[ReadyInfo], None]) -> int:
@@ -87,14 +91,17 @@ async def run_daemon(settings: Settings, *, on_ready: Callable[[ReadyInfo], None
     """
     configure_logging(settings.log_format, settings.log_level)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    os.umask(0o077)  # nothing that a daemon writes is for other users
     notifier = Notifier()
-    notifier.extend_start(MIGRATION_S)
+    start = Start(notifier=notifier, now=SystemClock().now)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
-        daemon = await _start(settings, stack)
+        daemon = await start.run(_start(settings, stack, start.progress))
+        if daemon is None:
+            return 0
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(daemon.server.serve())
             await daemon.server.wait_started()
@@ -103,6 +110,8 @@ async def run_daemon(settings: Settings, *, on_ready: Callable[[ReadyInfo], None
             write_daemon_file(settings.data_dir, DaemonFile(port=port, pid=pid, version=__version__))
             stack.callback(remove_daemon_file, settings.data_dir, pid)
             notifier.ready(f"http://127.0.0.1:{port}/")
+            daemon.store.started()
+            settle(settings.data_dir, daemon.problems)
             on_ready(_ready_info(daemon))
             gc.freeze()  # what stands now stays: no collection has to walk it (60 ms) in the middle of typing
             watching = group.create_task(watch(notifier, daemon.node.probe))
@@ -125,14 +134,15 @@ def _ready_info(daemon: Daemon) -> ReadyInfo:
     )
 
 
-async def _start(settings: Settings, stack: AsyncExitStack) -> Daemon:
+async def _start(settings: Settings, stack: AsyncExitStack, progress: Progress) -> Daemon:
     """Everything up to the bound door; what was started is left to `stack` to stop."""
     clock = SystemClock()
     data_dir = settings.data_dir
     lock = lock_data_dir(data_dir, wall_ms=clock.wall_ms())
     door = _bind(settings, stack)
-    store = await open_store(data_dir, clock=clock, lock=lock)
+    store = await open_store(data_dir, clock=clock, lock=lock, progress=progress)
     stack.push_async_callback(store.close)
+    problems = await _check_after_update(store, data_dir, progress)
     identity = await load_identity(
         keystore=open_keystore("auto", data_dir),
         store=store,
@@ -160,7 +170,15 @@ async def _start(settings: Settings, stack: AsyncExitStack) -> Daemon:
     auth = _authenticator(data_dir, clock)
     app = create_app(node, auth=auth, port=door.port, webui_dir=_bundle(settings.bundle_dir))
     server = LocalServer(app, door=door)
-    return Daemon(node, store, identity, signaling, auth, server)
+    return Daemon(node, store, identity, signaling, auth, server, problems)
+
+
+async def _check_after_update(store: SqliteStore, data_dir: Path, progress: Progress) -> Sequence[str]:
+    """What is wrong with a database that was migrated; the copy of before goes only if nothing is."""
+    if not old_copies(data_dir):
+        return ()
+    progress.begin("checking the database after the update")
+    return await store.check()
 
 
 def _bind(settings: Settings, stack: AsyncExitStack) -> BoundDoor:

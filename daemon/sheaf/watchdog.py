@@ -44,9 +44,10 @@ class Notifier:
         """The probe succeeded."""
         self._send("WATCHDOG=1")
 
-    def extend_start(self, seconds: float) -> None:
-        """Start-up (a migration, say) needs `seconds` more."""
-        self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1_000_000)}")
+    def extend_start(self, seconds: float, doing: str = "") -> None:
+        """Start-up (a migration, say) needs `seconds` more from now; say it again while it moves."""
+        status = f"\nSTATUS={doing}" if doing else ""
+        self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1_000_000)}{status}")
 
     def _send(self, state: str) -> None:
         if not self._address:
