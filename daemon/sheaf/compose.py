@@ -10,14 +10,13 @@ disk is waited for (docs/decisions/0062-full-disk.md).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import getpass
 import os
 import platform
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -58,8 +57,11 @@ from sheaf.signaling.relay_pool import RelayConnections
 from sheaf.signaling.relay_socket import RelayDoor
 from sheaf.signaling.resolver import Resolver
 from sheaf.signaling.websocket import dial_tunnel
+from sheaf.starting import Start
 from sheaf.stop_signals import StopSignals
 from sheaf.storage.lock import lock_data_dir
+from sheaf.storage.old_copies import old_copies, settle
+from sheaf.storage.progress import Progress
 from sheaf.storage.store import SqliteStore, open_store
 from sheaf.task_set import TaskSet
 from sheaf.transport.stun_probe import StunProbe
@@ -71,9 +73,6 @@ from sheaf.worker.pool import WorkerPool
 
 logger = structlog.get_logger("sheaf.daemon")
 
-MIGRATION_S = 60.0
-ROOM_START_S = 30.0
-"""How long the service manager is asked to be patient each time a start found no room."""
 ROOM_RETRY_S = 2.0
 """How long to wait before something that found no room on the disk is tried again."""
 SWITCH_INTERVAL_S = 0.0005
@@ -91,6 +90,8 @@ class Daemon:
     signaling: CombinedSignaling
     auth: Authenticator
     server: LocalServer
+    problems: Sequence[str]
+    """Of the database after an update; nothing is looked for without one."""
 
 
 async def run_daemon(settings: Settings, *, on_ready: Callable[[ReadyInfo], None]) -> int:
@@ -100,11 +101,12 @@ async def run_daemon(settings: Settings, *, on_ready: Callable[[ReadyInfo], None
         SheafError: it could not start; the text says what to do.
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    os.umask(0o077)  # nothing that a daemon writes is for other users
     notifier = Notifier()
-    notifier.extend_start(MIGRATION_S)
     stop = StopSignals().listen()
+    start = Start(notifier=notifier, now=SystemClock().now, stop=stop)
     async with AsyncExitStack() as stack:
-        daemon = await _start_with_room(settings, stack, notifier, stop)
+        daemon = await _start_with_room(settings, stack, start)
         if daemon is None:
             return 0
         async with asyncio.TaskGroup() as group:
@@ -117,6 +119,8 @@ async def run_daemon(settings: Settings, *, on_ready: Callable[[ReadyInfo], None
             await asyncio.sleep(0)  # it is announced before it is called ready, unless the disk is full
             _say_started(settings, daemon)
             notifier.ready(f"http://127.0.0.1:{port}/")
+            daemon.store.started()
+            settle(settings.data_dir, daemon.problems)
             on_ready(_ready_info(daemon))
             gc.freeze()  # what stands now stays: no collection has to walk it (60 ms) in the middle of typing
             watching = group.create_task(watch(notifier, daemon.node.probe))
@@ -165,34 +169,29 @@ async def _announce(data_dir: Path, daemon: DaemonFile) -> None:
         await asyncio.sleep(ROOM_RETRY_S)
 
 
-async def _start_with_room(
-    settings: Settings, stack: AsyncExitStack, notifier: Notifier, stop: StopSignals
-) -> Daemon | None:
+async def _start_with_room(settings: Settings, stack: AsyncExitStack, start: Start) -> Daemon | None:
     """Start; where that needs room on a full disk (a migration, new keys), wait for it.
 
     Returns:
         None when the end was asked for meanwhile.
     """
     told = ""
-    while not stop.is_wanted:
+    while True:
         attempt = AsyncExitStack()
         try:
-            daemon = await _start(settings, attempt)
+            daemon = await start.run(_start(settings, attempt, start.progress))
         except DiskFull as failure:
             await attempt.aclose()
             if told != (told := str(failure)):
                 logger.error("waiting for room to start", reason=told)
-            notifier.extend_start(ROOM_START_S, status=f"Waiting: {told}")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(ROOM_RETRY_S):
-                    await stop.wait()
+            if await start.ended_within(ROOM_RETRY_S, why=f"Waiting: {told}"):
+                return None
         except BaseException:
             await attempt.aclose()
             raise
         else:
             stack.push_async_exit(attempt)
             return daemon
-    return None
 
 
 def _ready_info(daemon: Daemon) -> ReadyInfo:
@@ -204,14 +203,15 @@ def _ready_info(daemon: Daemon) -> ReadyInfo:
     )
 
 
-async def _start(settings: Settings, stack: AsyncExitStack) -> Daemon:
+async def _start(settings: Settings, stack: AsyncExitStack, progress: Progress) -> Daemon:
     """Everything up to the bound door; what was started is left to `stack` to stop."""
     clock = SystemClock()
     data_dir = settings.data_dir
     lock = lock_data_dir(data_dir, wall_ms=clock.wall_ms())
     door = _bind(settings, stack)
-    store = await open_store(data_dir, clock=clock, lock=lock)
+    store = await open_store(data_dir, clock=clock, lock=lock, progress=progress)
     stack.push_async_callback(store.close)
+    problems = await _check_after_update(store, data_dir, progress)
     identity = await load_identity(
         keystore=open_keystore("auto", data_dir),
         store=store,
@@ -242,7 +242,15 @@ async def _start(settings: Settings, stack: AsyncExitStack) -> Daemon:
     auth = _authenticator(data_dir, clock)
     app = create_app(node, auth=auth, port=door.port, webui_dir=_bundle(settings.bundle_dir))
     server = LocalServer(app, door=door)
-    return Daemon(node, store, identity, signaling, auth, server)
+    return Daemon(node, store, identity, signaling, auth, server, problems)
+
+
+async def _check_after_update(store: SqliteStore, data_dir: Path, progress: Progress) -> Sequence[str]:
+    """What is wrong with a database that was migrated; the copy of before goes only if nothing is."""
+    if not old_copies(data_dir):
+        return ()
+    progress.begin("checking the database after the update")
+    return await store.check()
 
 
 def _bind(settings: Settings, stack: AsyncExitStack) -> BoundDoor:

@@ -46,7 +46,10 @@ class Notifier:
         self._send("WATCHDOG=1")
 
     def extend_start(self, seconds: float, *, status: str = "") -> None:
-        """Start-up (a migration, say) needs `seconds` more; `status` as in `ready`."""
+        """Start-up (a migration, say) needs `seconds` more from now; say it again while it moves.
+
+        `status` is as in `ready`; empty leaves it as it is.
+        """
         line = f"\nSTATUS={status}" if status else ""
         self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1_000_000)}{line}")
 

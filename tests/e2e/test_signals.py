@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from sheaf.data_dir import read_daemon_file
 from tests.support.certificate import self_signed
 from tests.support.daemon import Daemon, wait_until
 from tests.support.relay import RelayProcess
@@ -57,7 +58,7 @@ def test_a_daemon_whose_terminal_goes_away_stops_cleanly(tmp_path: Path) -> None
         ends_cleanly(daemon.process, daemon.log_path)
     assert "the terminal went away" in daemon.log()
     assert '"stopped"' in daemon.log()
-    assert not (daemon.data_dir / "daemon.json").exists()
+    assert read_daemon_file(daemon.data_dir) is None
 
 
 def test_a_hangup_does_not_end_a_daemon_that_runs_as_a_service(tmp_path: Path) -> None:

@@ -88,8 +88,7 @@ def _data_dir(session: Session) -> Iterator[Finding]:
 
 
 def _private_files(path: Path) -> Iterator[Finding]:
-    for name in ("api-token", "sessions.json", _DATABASE):
-        file = path / name
+    for file in (path / "api-token", path / "sessions.json", path / _DATABASE, *path.glob("before-schema-*")):
         if file.exists() and stat.S_IMODE(file.stat().st_mode) & 0o077:
             yield Finding("data", Verdict.WARNING, f"others can read {file}", f"chmod 600 {file}")
 

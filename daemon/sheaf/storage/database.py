@@ -24,6 +24,7 @@ from sheaf.failpoints import failpoint
 from sheaf.storage.damage import DamageLog
 from sheaf.storage.failures import DATABASE_ERRORS, is_fatal, is_malformed, is_the_disks, storage_failure
 from sheaf.storage.migrate import BUSY_S, Migration, migrate, refuse_foreign
+from sheaf.storage.progress import Progress, StartInterrupted, stop_watching
 from sheaf.storage.room import FULL_BYTES, ROOM_BYTES, free_bytes, full_disk, try_writing
 from sheaf.storage.session import Session
 from sheaf.storage.worker import Worker
@@ -170,6 +171,10 @@ class Database:
 
         return await self._worker.call(look)
 
+    def started(self) -> None:
+        """The start is over; what is done is told to nobody any more."""
+        self._worker.post(stop_watching)
+
     async def close(self, after: Callable[[], None]) -> None:
         """Finish what was asked for, empty the WAL, close; then run `after`. Idempotent."""
         if self._stopped is None:
@@ -185,6 +190,7 @@ class Database:
                 finally:
                     after()
 
+            self.started()
             self._stopped = self._worker.finish(last)
         await asyncio.shield(self._stopped)
         self._worker.join()
@@ -384,21 +390,30 @@ class Database:
 
 
 async def open_database(
-    data_dir: Path, *, migrations: Sequence[Migration], tidy: Tidy = lambda session: False
+    data_dir: Path,
+    *,
+    migrations: Sequence[Migration],
+    tidy: Tidy = lambda session: False,
+    progress: Progress | None = None,
 ) -> Database:
     """Open (or make) `<data_dir>/sheaf.db`, whose lock the caller holds.
 
     Args:
         tidy: one step of work for quiet moments, in a transaction; True when there is more.
+        progress: told what is done, until `Database.started`.
 
     Raises:
         StorageFailure: newer schema, not a database, unreadable, no write-ahead log here.
+        StartInterrupted: by `progress`; the database is as it was.
     """
     path = data_dir / DATABASE_NAME
-    worker = Worker(connector=lambda: _connect(path, migrations))
+    progress = progress or Progress()
+    worker = Worker(connector=lambda: _connect(path, migrations, progress), interrupt=progress.interrupt)
     try:
         await worker.open()
     except DATABASE_ERRORS as error:
+        if progress.is_interrupted:
+            raise StartInterrupted("The start was interrupted. The database is as it was.") from error
         raise storage_failure(error, data_dir) from error
     except OSError as error:
         raise file_failure(f"{path} cannot be opened", error) from error
@@ -407,14 +422,15 @@ async def open_database(
     return database
 
 
-def _connect(path: Path, migrations: Sequence[Migration]) -> sqlite3.Connection:
+def _connect(path: Path, migrations: Sequence[Migration], progress: Progress) -> sqlite3.Connection:
     refuse_foreign(path, newest=len(migrations))
     if not path.exists():
         path.touch(mode=0o600)
     connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_S, cached_statements=256)
     try:
+        progress.watch(connection)
         _configure(connection, path)
-        migrate(connection, migrations, copies_dir=path.parent)
+        migrate(connection, migrations, copies_dir=path.parent, progress=progress)
     except BaseException:
         connection.close()
         raise

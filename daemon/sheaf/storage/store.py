@@ -51,6 +51,7 @@ from sheaf.storage.damage import DamagedRow
 from sheaf.storage.database import Database, DatabaseStats, open_database
 from sheaf.storage.lock import DataDirLock, lock_data_dir
 from sheaf.storage.migrate import Migration, known_migrations
+from sheaf.storage.progress import Progress
 from sheaf.storage.session import Session
 
 
@@ -201,6 +202,10 @@ class SqliteStore:
         """Counters for /metrics."""
         return self._database.stats
 
+    def started(self) -> None:
+        """The daemon is up; see `open_store`."""
+        self._database.started()
+
     async def close(self) -> None:
         """Finish what was committed, empty the WAL, release the data directory. Idempotent."""
         await self._database.close(self._lock.release)
@@ -212,12 +217,14 @@ async def open_store(
     clock: Clock,
     lock: DataDirLock | None = None,
     migrations: Sequence[Migration] | None = None,
+    progress: Progress | None = None,
 ) -> SqliteStore:
     """Lock `data_dir`, open its database and bring it to this program's schema.
 
     Args:
         lock: held already by the caller, who hands it over; taken here when None.
         migrations: all known ones when None (tests pass others).
+        progress: told what is done until `SqliteStore.started`.
 
     Raises:
         DataDirBusy: another daemon has the directory.
@@ -226,7 +233,7 @@ async def open_store(
     held = lock or lock_data_dir(data_dir, wall_ms=clock.wall_ms())
     try:
         steps = known_migrations() if migrations is None else migrations
-        database = await open_database(data_dir, migrations=steps, tidy=spaces.purge)
+        database = await open_database(data_dir, migrations=steps, tidy=spaces.purge, progress=progress)
         return SqliteStore(database=database, lock=held)
     except BaseException:
         held.release()

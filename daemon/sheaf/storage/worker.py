@@ -28,9 +28,13 @@ class Worker(aiosqlite.Connection):
     alive, and SQLite survives an end at any instant.
     """
 
-    def __init__(self, *, connector: Callable[[], sqlite3.Connection]) -> None:
+    def __init__(
+        self, *, connector: Callable[[], sqlite3.Connection], interrupt: Callable[[], None] = lambda: None
+    ) -> None:
+        """`interrupt` makes a connector that works long give up; called when `open` is cancelled."""
         super().__init__(self._keep, iter_chunk_size=64)
         self._open_database = connector
+        self._interrupt = interrupt
         self._thread.name = "sheaf-storage"
         self._thread.daemon = True
 
@@ -49,7 +53,9 @@ class Worker(aiosqlite.Connection):
         self._tx.put_nowait((future, self._keep))
         try:
             await future
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError):
+                self._interrupt()
             self.stop()
             self.join()
             raise

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -144,3 +146,20 @@ async def test_without_the_package_the_refusal_says_how_to_get_it(
     with pytest.raises(StorageFailure, match="pip install keyring"):
         await open_keystore("keyring", tmp_path / "a").load("device")
     assert isinstance(open_keystore("auto", tmp_path / "b"), FileKeyStore)
+
+
+SILENT_KEYRING = """
+import asyncio, sys, threading, types
+from sheaf.keystore import os_keyring
+never = threading.Event()
+os_keyring.load_keyring = lambda: types.SimpleNamespace(get_password=lambda *entry: never.wait())
+os_keyring.ANSWER_S_MAX = 0.1
+asyncio.run(os_keyring.KeyringKeyStore(profile="profile").load("device"))
+"""
+
+
+def test_a_keyring_that_never_answers_does_not_keep_the_program_from_ending() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", SILENT_KEYRING], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "The system keyring does not answer. Unlock it and try again." in ended.stderr
