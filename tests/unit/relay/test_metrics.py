@@ -44,7 +44,7 @@ def test_every_labelled_series_is_there_with_zero_before_anything_happened() -> 
 
 
 def test_it_is_what_prometheus_wants() -> None:
-    """By its own Python parser, line by line; by promtool too, where Debian's package prometheus is installed."""
+    """By its own Python parser; by promtool too, where Debian's package prometheus is installed."""
     text = RelayMetrics().text()
     names = [family.name for family in text_string_to_metric_families(text.decode())]
     assert len(names) == len(set(names))
