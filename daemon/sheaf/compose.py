@@ -28,6 +28,7 @@ from sheaf import __version__
 from sheaf.api.app import create_app
 from sheaf.api.auth import Authenticator
 from sheaf.api.credentials import CredentialVault
+from sheaf.api.metrics import OutsideNumbers
 from sheaf.api.server import BoundDoor, LocalServer, bind_door
 from sheaf.clock import SystemClock, system_entropy
 from sheaf.config import ReadyInfo, Settings
@@ -240,7 +241,16 @@ async def _start(settings: Settings, stack: AsyncExitStack, progress: Progress) 
     watch_network.on_change(node.network_changed)
     await node.start()
     auth = _authenticator(data_dir, clock)
-    app = create_app(node, auth=auth, port=door.port, webui_dir=_bundle(settings.bundle_dir))
+    app = create_app(
+        node,
+        auth=auth,
+        port=door.port,
+        webui_dir=_bundle(settings.bundle_dir),
+        outside=OutsideNumbers(
+            storage=lambda: {f"storage_{name}": number for name, number in store.stats.numbers().items()},
+            lan=lambda: signaling.refused,
+        ),
+    )
     server = LocalServer(app, door=door)
     return Daemon(node, store, identity, signaling, auth, server, problems)
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from sheaf import __version__
 from tests.support.certificate import self_signed
@@ -102,9 +103,9 @@ def test_a_relay_does_not_log_what_strangers_do(tmp_path: Path, is_tls: bool) ->
         plain = connect(relay.port)
         make_noise(lambda: context.wrap_socket(plain()), **place, headers={})
     else:
-        rejected = counted(relay.http("/metrics")[1], "sheaf_relay_connections_rejected_total")
-        assert rejected["no_handshake"] > 0
-        assert rejected["not_here"] > 0
+        strangers = counted(relay.http("/metrics")[1], "sheaf_relay_strangers_total")
+        assert strangers["no_handshake"] > 0
+        assert strangers["not_here"] > 0
     assert relay.stop() == 0
     assert loud_lines(relay.log_path) == []
 
@@ -153,3 +154,26 @@ def test_a_start_that_fails_is_an_error_in_the_journal(daemon: Daemon, tmp_path:
         )
     (line,) = path.read_text().splitlines()
     assert line.startswith("<3>sheaf: ")
+
+
+GAUGES = (
+    "documents documents_open logs peers_connected relays_connected spaces spaces_incomplete storage_failed "
+    "storage_wal_bytes sync_sockets_open tabs unsent_edits"
+)
+
+
+def test_every_number_of_a_running_daemon_has_the_type_it_should_have(daemon: Daemon) -> None:
+    daemon.post("/spaces", {"name": "Home"})
+    text = daemon.client().get(f"{daemon.url}/metrics").text
+    families = [
+        family
+        for family in text_string_to_metric_families(text)
+        if not family.name.startswith("sheaf_process_") and not family.name.endswith("_created")
+    ]
+    gauges = {family.name.removeprefix("sheaf_") for family in families if family.type == "gauge"}
+    assert gauges == set(GAUGES.split())
+    assert {family.type for family in families} == {"gauge", "counter"}
+    samples = {sample.name: sample.value for family in families for sample in family.samples}
+    assert samples["sheaf_storage_transactions_total"] > 0
+    assert samples["sheaf_storage_commits_total"] > 0
+    assert 'sheaf_lan_refusals_total{reason="handshake"} 0.0' in text

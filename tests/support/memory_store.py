@@ -292,9 +292,7 @@ class MemoryStore:
             if kept_out.reason:
                 self._quarantine[kept_out.space_id, kept_out.env_id] = kept_out
         for row in batch.touched:
-            known = self._touched.get((row.space_id, row.doc_id))
-            if known is None or known.updated_ms < row.updated_ms:
-                self._touched[row.space_id, row.doc_id] = row
+            self._touched[row.space_id, row.doc_id] = row
         self._receipts.update(((row.space_id, row.device_id), row) for row in batch.receipts)
         self._mailboxes.update(((row.space_id, row.url, row.mailbox_id), row) for row in batch.mailboxes)
         self._settings.update(batch.settings)

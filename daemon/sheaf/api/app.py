@@ -22,7 +22,7 @@ from sheaf.api.context import DoorContext
 from sheaf.api.door import LocalDoor, Refusal
 from sheaf.api.facade import NodeFacade
 from sheaf.api.hangups import Hangups
-from sheaf.api.metrics import CONTENT_TYPE, DoorMetrics
+from sheaf.api.metrics import CONTENT_TYPE, DoorMetrics, OutsideNumbers
 from sheaf.api.outbox import SEND_DEADLINE_S
 from sheaf.api.routes import content, documents, events, invitations, network, session, spaces, status
 from sheaf.api.sync_socket import SyncSocket
@@ -40,12 +40,19 @@ _ROUTERS = (status, network, spaces, documents, content, invitations, events, se
 class LocalApp:
     """The whole local door as one ASGI app."""
 
-    def __init__(self, *, context: DoorContext, webui_dir: Path | None, send_deadline_s: float) -> None:
+    def __init__(
+        self,
+        *,
+        context: DoorContext,
+        webui_dir: Path | None,
+        send_deadline_s: float,
+        outside: OutsideNumbers,
+    ) -> None:
         self.context = context
         self.api = make_api()
         self.api.state.door = context
         self._door = LocalDoor(AccessGate(self.api, auth=context.auth, port=context.port), port=context.port)
-        self.metrics = DoorMetrics(node=context.node.metrics, refusals=lambda: self.refusals)
+        self.metrics = DoorMetrics(node=context.node.metrics, refusals=lambda: self.refusals, outside=outside)
         socket = SyncSocket(context, self.metrics, send_deadline_s=send_deadline_s)
         self.api.router.routes += [
             WebSocketRoute("/sync/{document_id}", socket),
@@ -88,6 +95,7 @@ def create_app(
     port: int,
     webui_dir: Path | None,
     send_deadline_s: float = SEND_DEADLINE_S,
+    outside: OutsideNumbers | None = None,
 ) -> LocalApp:
     """Make the local door.
 
@@ -97,9 +105,15 @@ def create_app(
         port: the bound port; Host and Origin are checked against it.
         webui_dir: the built web editor, or None when there is none.
         send_deadline_s: how long a tab may take to accept a frame.
+        outside: more numbers for /metrics.
     """
     context = DoorContext(node=node, auth=auth, hangups=Hangups(), port=port)
-    return LocalApp(context=context, webui_dir=webui_dir, send_deadline_s=send_deadline_s)
+    return LocalApp(
+        context=context,
+        webui_dir=webui_dir,
+        send_deadline_s=send_deadline_s,
+        outside=outside or OutsideNumbers(),
+    )
 
 
 def make_api() -> FastAPI:

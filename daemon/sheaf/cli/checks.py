@@ -78,9 +78,9 @@ def _data_dir(session: Session) -> Iterator[Finding]:
         yield Finding(
             "data", Verdict.FAILURE, f"{path} cannot be used", f"Own it and allow writing: chmod u+rwx {path}"
         )
-    elif info.st_uid != os.geteuid():
+    elif os.name != "nt" and info.st_uid != os.geteuid():
         yield Finding("data", Verdict.WARNING, f"{path} belongs to another user", "Run Sheaf as its owner.")
-    elif stat.S_IMODE(info.st_mode) & 0o077:
+    elif _is_open_to_others(info):
         yield Finding("data", Verdict.WARNING, f"others can look into {path}", f"chmod 700 {path}")
     else:
         yield Finding("data", Verdict.OK, f"{path} is yours alone")
@@ -89,8 +89,13 @@ def _data_dir(session: Session) -> Iterator[Finding]:
 
 def _private_files(path: Path) -> Iterator[Finding]:
     for file in (path / "api-token", path / "sessions.json", path / _DATABASE, *path.glob("before-schema-*")):
-        if file.exists() and stat.S_IMODE(file.stat().st_mode) & 0o077:
+        if file.exists() and _is_open_to_others(file.stat()):
             yield Finding("data", Verdict.WARNING, f"others can read {file}", f"chmod 600 {file}")
+
+
+def _is_open_to_others(info: os.stat_result) -> bool:
+    """By mode bits, which say nothing on Windows."""
+    return os.name != "nt" and bool(stat.S_IMODE(info.st_mode) & 0o077)
 
 
 def _space_on_disk(session: Session) -> Iterator[Finding]:

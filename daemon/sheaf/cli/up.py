@@ -108,8 +108,13 @@ def _skip_rich() -> None:
 
 def _refuse_if_busy(data_dir: Path) -> None:
     """Before the heavy imports: a second daemon is told within 1 s (FAULTS S9). `compose` locks for good."""
-    from sheaf.storage.lock import LOCK_NAME, DataDirBusy, lock_data_dir
+    from sheaf.core.base.errors import StorageFailure
+    from sheaf.storage.lock import LOCK_NAME, DataDirBusy, lock_data_dir, require_locks
 
+    try:
+        require_locks()
+    except StorageFailure as failure:
+        raise CommandFailed(str(failure)) from failure
     if (data_dir / LOCK_NAME).exists():
         try:
             lock_data_dir(data_dir, wall_ms=time.time_ns() // 1_000_000).release()

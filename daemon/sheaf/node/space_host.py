@@ -32,6 +32,7 @@ from sheaf.core.space.run import IngestedEnvelope, IngestResult, Run
 from sheaf.core.space.space import OpsResult, Space
 from sheaf.node import document_actor
 from sheaf.node.beside import Beside
+from sheaf.node.change_times import change_time
 from sheaf.node.client_claims import ClientClaims
 from sheaf.node.delivery import Delivery, ReceiptListener
 from sheaf.node.events import EventBus
@@ -264,7 +265,7 @@ class SpaceHost:
             summary = inspect_update(update)
         self.claims.take(summary, self._device.device_id, unit.batch)
         self._sealer.add(PendingRow(self._next_pending_id(), self.space_id, doc_id, update, now_ms, agent))
-        self._touch(doc_id, now_ms, unit.batch)
+        self._touch(doc_id, now_ms, unit.batch, is_last=True)
         self.delivery.on_news()
         if doc_id == INDEX_DOC_ID:
             self.index_changed()
@@ -411,6 +412,7 @@ class SpaceHost:
         self.delivery.moved()
 
     def _deliver(self, envelope: IngestedEnvelope, batch: WriteBatch) -> None:
+        is_last = self.space.logs.frontier == {envelope.log_id}
         for item in envelope.items or ():
             if item.kind is not PayloadKind.UPDATE:
                 continue
@@ -421,7 +423,7 @@ class SpaceHost:
                 self._quarantine(envelope, str(error))
                 continue
             self.claims.take(summary, envelope.device_id, batch)
-            self._touch(item.doc_id, envelope.hlc_ms, batch)
+            self._touch(item.doc_id, envelope.hlc_ms, batch, is_last=is_last)
             refuser = self._refuser(envelope)
             update = document_actor.Delivery(item.data, summary, envelope.log_id, envelope.seq, refuser)
             self.documents.deliver(item.doc_id, update)
@@ -442,9 +444,10 @@ class SpaceHost:
     def _unit_batch(self) -> WriteBatch:
         return self._committer.unit.batch
 
-    def _touch(self, doc_id: DocId, now_ms: int, batch: WriteBatch) -> None:
-        if now_ms > self.touched.get(doc_id, 0):
-            self.touched[doc_id] = now_ms
+    def _touch(self, doc_id: DocId, edited_ms: int, batch: WriteBatch, *, is_last: bool) -> None:
+        self.touched[doc_id] = change_time(
+            self.touched.get(doc_id, 0), edited_ms, now_ms=self._clock.wall_ms(), is_last=is_last
+        )
         batch.touched.append(TouchedRow(self.space_id, doc_id, self.touched[doc_id]))
 
 

@@ -7,8 +7,9 @@ and many. The clocks, entropy and logging are the command line's to give.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import platform
-import resource
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -46,6 +47,9 @@ from sheaf.relay.stun import serve_stun
 from sheaf.relay.tunnels import Tunnels
 from sheaf.stop_signals import StopSignals
 from sheaf.task_set import TaskSet
+
+with contextlib.suppress(ImportError):
+    import resource  # not on Windows
 
 _TICK_S: Final = 1.0
 _EXPIRE_EVERY_S: Final = 300.0
@@ -355,6 +359,8 @@ def read_tokens(path: Path) -> tuple[bytes, ...]:
 
 def _allow_files(connections_max: int) -> None:
     """Ask for as many open files as there may be connections."""
+    if os.name == "nt":
+        return  # sockets are no files there
     wanted = connections_max + _FILES_BESIDES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < wanted:

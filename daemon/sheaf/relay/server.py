@@ -183,7 +183,7 @@ class RelayServer:
 
     def never_asked(self) -> None:
         """A connection ended that brought no handshake and no request: a scanner, say."""
-        self._metrics.rejected.labels("no_handshake").inc()
+        self._metrics.strangers.labels("no_handshake").inc()
 
     def _admit_address(self, connection: _GatedConnection, host: str) -> bool:
         if not self._addresses.admit(host):
@@ -204,7 +204,7 @@ class RelayServer:
             return self._answer_health()
         if path == "/metrics" and _is_near(connection, request):
             return _response(200, "OK", self._metrics.text(), CONTENT_TYPE)
-        self._metrics.rejected.labels("not_here").inc()
+        self._metrics.strangers.labels("not_here").inc()
         return _response(404, "Not Found", b"", "text/plain")
 
     def _answer_client(self, connection: _GatedConnection, request: Request) -> Response | None:

@@ -75,6 +75,17 @@ class DatabaseStats:
     """Quiet moments in which all tidying was done."""
     wal_bytes: int = 0
 
+    def numbers(self) -> dict[str, float]:
+        """Each by its name; those that only rise end in `_total`."""
+        return {
+            "transactions_total": self.transactions,
+            "commits_total": self.groups,
+            "failures_total": self.failures,
+            "checkpoints_total": self.checkpoints,
+            "tidied_total": self.tidied,
+            "wal_bytes": self.wal_bytes,
+        }
+
 
 class Database:
     """The database of one data directory. Make it with `open_database`.
