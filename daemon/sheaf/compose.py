@@ -37,7 +37,7 @@ from sheaf.discovery.interfaces import describe_interfaces
 from sheaf.discovery.mdns import MdnsDiscovery
 from sheaf.discovery.network import InterfacePolicy, NetworkWatch, usable_addresses
 from sheaf.discovery.static import NoDiscovery, parse_address
-from sheaf.keystore.choice import open_keystore
+from sheaf.keystore.choice import has_keys, open_keystore
 from sheaf.log import configure_logging
 from sheaf.node.identity import LocalIdentity, load_identity
 from sheaf.node.network import Network
@@ -52,6 +52,7 @@ from sheaf.signaling.resolver import Resolver
 from sheaf.signaling.websocket import dial_tunnel
 from sheaf.starting import Start
 from sheaf.storage.lock import lock_data_dir
+from sheaf.storage.lost import refuse_lost_database
 from sheaf.storage.old_copies import old_copies, settle
 from sheaf.storage.progress import Progress
 from sheaf.storage.store import SqliteStore, open_store
@@ -140,6 +141,7 @@ async def _start(settings: Settings, stack: AsyncExitStack, progress: Progress) 
     data_dir = settings.data_dir
     lock = lock_data_dir(data_dir, wall_ms=clock.wall_ms())
     door = _bind(settings, stack)
+    refuse_lost_database(data_dir, has_keys=has_keys(data_dir))
     store = await open_store(data_dir, clock=clock, lock=lock, progress=progress)
     stack.push_async_callback(store.close)
     problems = await _check_after_update(store, data_dir, progress)
