@@ -46,7 +46,7 @@ from sheaf.discovery.network import (
     usable_addresses,
 )
 from sheaf.discovery.static import NoDiscovery, parse_address
-from sheaf.keystore.choice import open_keystore
+from sheaf.keystore.choice import has_keys, open_keystore
 from sheaf.node.identity import LocalIdentity, load_identity
 from sheaf.node.network import Network
 from sheaf.node.node import Node
@@ -61,6 +61,7 @@ from sheaf.signaling.websocket import dial_tunnel
 from sheaf.starting import Start
 from sheaf.stop_signals import StopSignals
 from sheaf.storage.lock import lock_data_dir
+from sheaf.storage.lost import refuse_lost_database
 from sheaf.storage.old_copies import old_copies, settle
 from sheaf.storage.progress import Progress
 from sheaf.storage.store import SqliteStore, open_store
@@ -210,6 +211,7 @@ async def _start(settings: Settings, stack: AsyncExitStack, progress: Progress) 
     data_dir = settings.data_dir
     lock = lock_data_dir(data_dir, wall_ms=clock.wall_ms())
     door = _bind(settings, stack)
+    refuse_lost_database(data_dir, has_keys=has_keys(data_dir))
     store = await open_store(data_dir, clock=clock, lock=lock, progress=progress)
     stack.push_async_callback(store.close)
     problems = await _check_after_update(store, data_dir, progress)

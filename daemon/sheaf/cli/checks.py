@@ -178,14 +178,30 @@ def _port() -> Iterator[Finding]:
 
 
 def _database(session: Session) -> Iterator[Finding]:
-    if not (session.data_dir / _DATABASE).exists():
-        return
     try:
         session.client.get("/spaces")
     except CommandFailed:
-        from sheaf.storage.read_only import check_read_only
+        yield from _database_at_rest(session.data_dir)
+    else:
+        yield Finding("database", Verdict.OK, "in use by the daemon; stop it for a full check")
 
-        problems = check_read_only(session.data_dir)
+
+def _database_at_rest(data_dir: Path) -> Iterator[Finding]:
+    from sheaf.core.base.errors import StorageFailure
+    from sheaf.keystore.choice import has_keys
+    from sheaf.storage.lost import lost_database, what_to_do
+    from sheaf.storage.read_only import check_read_only
+
+    try:
+        happened = lost_database(data_dir, has_keys=has_keys(data_dir))
+    except StorageFailure as failure:
+        yield Finding("database", Verdict.FAILURE, str(failure), "Put it back from a backup.")
+        return
+    if happened is not None:
+        yield Finding("database", Verdict.FAILURE, happened, what_to_do(data_dir))
+    elif (data_dir / _DATABASE).exists():
+        yield from _keys(data_dir, is_here=has_keys(data_dir))
+        problems = check_read_only(data_dir)
         if problems:
             detail = f"{plural(len(problems), 'problem')}: {problems[0]}"
             yield Finding(
@@ -193,8 +209,16 @@ def _database(session: Session) -> Iterator[Finding]:
             )
         else:
             yield Finding("database", Verdict.OK, "the file is sound")
-    else:
-        yield Finding("database", Verdict.OK, "in use by the daemon; stop it for a full check")
+
+
+def _keys(data_dir: Path, *, is_here: bool) -> Iterator[Finding]:
+    """The keys that belong to a database; what is in a keyring is not asked for."""
+    advice = "Put the `keys` folder back from a backup."
+    if not is_here:
+        yield Finding("keys", Verdict.FAILURE, f"{data_dir} has a database and no keys", advice)
+    for file in sorted(data_dir.glob("keys/*")):
+        if file.stat().st_size == 0:
+            yield Finding("keys", Verdict.FAILURE, f"{file} is empty", advice)
 
 
 def _network(_session: Session) -> Iterator[Finding]:

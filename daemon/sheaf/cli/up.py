@@ -45,6 +45,13 @@ def up(
         list[str] | None,
         typer.Option("--stun", metavar="HOST:PORT", help="A STUN server besides the relays. Repeatable."),
     ] = None,
+    new_database: Annotated[
+        bool,
+        typer.Option(
+            "--new-database",
+            help="Begin without documents where the database was lost; the device keeps its keys.",
+        ),
+    ] = False,
     no_open: Annotated[bool, typer.Option("--no-open", help="Do not open the browser.")] = False,
     log_format: Annotated[
         str | None, typer.Option("--log-format", metavar="text|json", help="How to log. [text]")
@@ -81,6 +88,9 @@ def up(
         )
     except UsageError as error:
         raise CommandFailed(str(error), ExitCode.USAGE) from error
+
+    if new_database:
+        _begin_anew(session.data_dir)
 
     def on_ready(ready: ReadyInfo) -> None:
         with contextlib.suppress(OSError):  # standard output may be a file on a full disk
@@ -120,6 +130,19 @@ def _refuse_if_busy(data_dir: Path) -> None:
             lock_data_dir(data_dir, wall_ms=time.time_ns() // 1_000_000).release()
         except DataDirBusy as busy:
             raise CommandFailed(str(busy), ExitCode.BUSY) from busy
+
+
+def _begin_anew(data_dir: Path) -> None:
+    from sheaf.core.base.errors import SheafError, UsageError
+    from sheaf.keystore.choice import has_keys
+    from sheaf.storage.lost import begin_anew
+
+    try:
+        begin_anew(data_dir, has_keys=has_keys(data_dir), wall_ms=time.time_ns() // 1_000_000)
+    except UsageError as error:
+        raise CommandFailed(str(error), ExitCode(getattr(error, "exit_code", ExitCode.USAGE))) from error
+    except SheafError as error:
+        raise CommandFailed(str(error)) from error
 
 
 def _announce(ready: object, data_dir: Path, *, open_it: bool) -> None:

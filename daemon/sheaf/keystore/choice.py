@@ -46,6 +46,11 @@ def open_keystore(kind: Kind, data_dir: Path) -> KeyStore:
         raise file_failure(f"The data directory {data_dir} cannot be used", error) from error
 
 
+def has_keys(data_dir: Path) -> bool:
+    """Whether a device's keys were ever kept for `data_dir`; the keyring is not asked."""
+    return _used(data_dir) is not None
+
+
 def _used(data_dir: Path) -> Literal["file", "keyring"] | None:
     if (data_dir / PROFILE_FILE).exists():
         return "keyring"

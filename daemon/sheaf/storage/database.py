@@ -23,7 +23,7 @@ from sheaf.core.base.limits import KIB, MIB
 from sheaf.failpoints import failpoint
 from sheaf.storage.damage import DamageLog
 from sheaf.storage.failures import DATABASE_ERRORS, is_fatal, is_malformed, is_the_disks, storage_failure
-from sheaf.storage.migrate import BUSY_S, Migration, migrate, refuse_foreign
+from sheaf.storage.migrate import BUSY_S, Migration, known_migrations, migrate, refuse_foreign
 from sheaf.storage.progress import Progress, StartInterrupted, stop_watching
 from sheaf.storage.room import FULL_BYTES, ROOM_BYTES, free_bytes, full_disk, try_writing
 from sheaf.storage.session import Session
@@ -431,6 +431,18 @@ async def open_database(
     database = Database(path=path, worker=worker, tidy=tidy, loop=asyncio.get_running_loop())
     database.arm_idle_timer()
     return database
+
+
+def make_database(path: Path) -> None:
+    """Make an empty database of the present schema, whose lock the caller holds.
+
+    Raises:
+        StorageFailure: the disk refused.
+    """
+    try:
+        _connect(path, known_migrations(), Progress()).close()
+    except DATABASE_ERRORS as error:
+        raise storage_failure(error) from error
 
 
 def _connect(path: Path, migrations: Sequence[Migration], progress: Progress) -> sqlite3.Connection:

@@ -60,6 +60,11 @@ def refuse_foreign(path: Path, newest: int) -> None:
     """
     if not path.exists() or path.stat().st_size == 0:
         return
+    if not path.is_file():
+        raise StorageFailure(
+            f"{path} is no file but a folder or something else, so it cannot be the database. Nothing was "
+            "changed. Move it away, and put sheaf.db back from a backup."
+        )
     header = _look(path)
     if not header.is_empty and header.application != APPLICATION_ID:
         raise StorageFailure(f"{path} is not a Sheaf database. Choose another directory with --data-dir.")
@@ -68,6 +73,15 @@ def refuse_foreign(path: Path, newest: int) -> None:
             f"{path} was written by a newer Sheaf (schema {header.version}; this one knows {newest}). "
             "Nothing was changed. Install the newer Sheaf again to use this data."
         )
+
+
+def is_without_tables(path: Path) -> bool:
+    """Whether a database file, its write-ahead log included, has nothing in it.
+
+    Raises:
+        StorageFailure: it is no database.
+    """
+    return _look(path).is_empty
 
 
 @dataclass(frozen=True, slots=True)
