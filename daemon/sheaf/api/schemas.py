@@ -326,6 +326,7 @@ class Status(BaseModel):
     port: int
     lan: Lan
     storage: Storage
+    held_changes: int
     spaces: list[Space]
     peers: list[Peer]
     relays: list[Relay]
@@ -347,6 +348,7 @@ class Status(BaseModel):
             storage=Storage(
                 state=view.storage.state, detail=view.storage.detail, unsent_edits=view.storage.unsent_edits
             ),
+            held_changes=view.held_changes,
             spaces=[Space.of(space) for space in view.spaces],
             peers=[Peer.of(peer) for peer in view.peers],
             relays=[Relay.of(relay) for relay in view.relays],

@@ -28,8 +28,8 @@ UNSENT_EXTENSION: Final = "sheaf.unsent"
 OVERSIZED_MESSAGE: Final = "sheaf.oversized"
 """The type of what the app receives in place of a message above the limit."""
 _LINGER_S: Final = 10.0
-_QUIET_S: Final = 1.0
-"""After a refusal the rest of the message is thrown away until the client is quiet for so long."""
+_SEEN_S: Final = 1.0
+"""How long a client whose message is too large has for reading why."""
 _NOT_SENT_BYTES: Final = 128 * KIB
 """What the kernel takes beyond what the client has room for; so progress is seen in small steps."""
 
@@ -85,9 +85,6 @@ class SyncProtocol(WebSocketsSansIOProtocol):
     # ------------------------------------------------------------------ what is too large
 
     def handle_parser_exception(self) -> None:
-        if self._is_oversized:
-            self._discard()
-            return
         close = self.conn.close_sent
         if close is None or close.code != CloseCode.MESSAGE_TOO_BIG:
             super().handle_parser_exception()
@@ -98,11 +95,6 @@ class SyncProtocol(WebSocketsSansIOProtocol):
         self.transport.pause_reading()
         oversized: Any = {"type": OVERSIZED_MESSAGE}  # no message of ASGI
         self.queue.put_nowait(oversized)
-
-    def _discard(self) -> None:
-        self.conn.data_to_send()
-        if self.close_sent:
-            self._close_when_quiet()
 
     async def send(self, message: Any) -> None:
         if not self._is_oversized:
@@ -117,15 +109,8 @@ class SyncProtocol(WebSocketsSansIOProtocol):
         payload = Close(message["code"], message["reason"]).serialize()
         self.transport.write(Frame(Opcode.CLOSE, payload).serialize(mask=False))
         self.close_sent = True
-        self.read_paused = False
-        self.transport.resume_reading()
-        self._close_when_quiet()
-
-    def _close_when_quiet(self) -> None:
-        """Closing with bytes unread would reset the connection, and the client would not see the code."""
-        if self.close_timer is not None:
-            self.close_timer.cancel()
-        self.close_timer = self.loop.call_later(_QUIET_S, self.transport.close)
+        # Closing with bytes unread resets the connection: the client is given time to see the code first.
+        self.close_timer = self.loop.call_later(_SEEN_S, self.transport.close)
 
     async def receive(self) -> Any:
         message = await self.queue.get()

@@ -13,6 +13,10 @@ from sheaf.cli.tables import plural, print_table, printable
 
 _SAVED: Final = {"ok": "everything is saved", "low": "everything is saved. {detail}"}
 """What `sheaf status` says of a storage state; of any other, only why it is so."""
+HELD: Final = (
+    "{} in open editors not saved here yet: what they build on is on a device that is not connected; "
+    "keep the editors open until it is"
+)
 
 
 def status(ctx: typer.Context, data_dir: DataDir = None, as_json: AsJson = False) -> None:
@@ -76,6 +80,8 @@ def _print_status(state: dict[str, Any]) -> None:
     detail = printable(storage["detail"] or "").removesuffix(".")
     saved = _SAVED.get(storage["state"], "{detail}").format(detail=detail)
     typer.echo(f"Storage   {saved}" + (f"; {plural(unsent, 'edit')} nobody else has yet" if unsent else ""))
+    if state["held_changes"]:
+        typer.echo(f"          {HELD.format(plural(state['held_changes'], 'change'))}")
     listening = lan["listening"] or "not listening"
     typer.echo(f"Network   {listening}, mDNS {lan['mdns']}" + _others(lan["addresses"], listening))
     for relay in state["relays"]:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from sheaf.core.base.errors import SheafError, UpdateRefused, UpdateTooBig
+from sheaf.core.base.errors import NotAllowed, SheafError, StorageFailure, UpdateRefused, UpdateTooBig
 from sheaf.core.base.limits import MIB
 from sheaf.core.crdt.held_changes import HeldChanges
 from sheaf.core.crdt.replica import UpdateGap
@@ -177,11 +177,18 @@ class Handle:
             while pieces := self._ready():
                 for piece in pieces:
                     self._submit_piece(piece)
-        except SheafError as error:
-            self._actor.leave(self)
-            self.subscriber.closed(CloseCode.REFUSED, str(error))
+        except StorageFailure as error:
+            self._let_go_of_tab(CloseCode.STORAGE_FAILED, error)
+        except UpdateRefused as error:
+            self._let_go_of_tab(CloseCode.REFUSED, error)
+        except NotAllowed:  # a reader by now: what waits cannot go in any more
+            self._held.clear()
         else:
             self._settle_held()
+
+    def _let_go_of_tab(self, code: CloseCode, error: SheafError) -> None:
+        self._actor.leave(self)
+        self.subscriber.closed(code, str(error))
 
     def _settled(self, number: int) -> None:
         """A submit is durable; the tab is told how many of the first are."""

@@ -268,6 +268,7 @@ class Node(DocumentDesk):
             spaces=tuple(self.spaces()),
             peers=tuple(self.peers()),
             relays=self._relays.statuses(),
+            held_changes=sum(host.documents.held_count for host in self._library.hosts()),
         )
 
     def _lan(self) -> LanView:
@@ -303,6 +304,7 @@ class Node(DocumentDesk):
             "documents": sum(space.document_count for space in self._library.summaries()),
             "documents_open": sum(host.documents.count for host in hosts),
             "tabs": sum(host.documents.tab_count for host in hosts),
+            "held_changes": sum(host.documents.held_count for host in hosts),
             "unsent_edits": sum(host.unsent_count for host in hosts),
             "logs": sum(len(host.durable) for host in hosts),
             **self._storage_metrics(),

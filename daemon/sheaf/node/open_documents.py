@@ -204,3 +204,8 @@ class OpenDocuments:
     def tab_count(self) -> int:
         """Tabs that have a document open."""
         return sum(actor.tab_count for actor in self._actors.values())
+
+    @property
+    def held_count(self) -> int:
+        """Changes of tabs that wait for what they build on."""
+        return sum(actor.held_count for actor in self._actors.values())

@@ -262,6 +262,8 @@ class StatusView:
     spaces: tuple[SpaceSummary, ...]
     peers: tuple[PeerView, ...]
     relays: tuple[RelayStatus, ...] = ()
+    held_changes: int = 0
+    """What open tabs brought that builds on another device's changes, which have not come yet."""
 
 
 NodeMetrics = Mapping[str, float]

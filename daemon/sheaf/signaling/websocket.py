@@ -11,7 +11,7 @@ import re
 import socket
 from typing import Final
 
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.connection import Connection
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
@@ -39,6 +39,16 @@ SEND_BYTES_PER_S_MIN: Final = 8 * KIB
 MESSAGE_BYTES_MAX: Final = TUNNEL_BYTES_MAX
 CLOSE_S_MAX: Final = 1.0
 UNSENT_BYTES_MAX: Final = TUNNEL_BYTES_MAX
+
+
+class CountingConnection(ClientConnection):
+    """Counts what has come, also of a message that is not whole yet."""
+
+    received_bytes = 0
+
+    def data_received(self, data: bytes) -> None:
+        self.received_bytes += len(data)
+        super().data_received(data)
 
 
 class FrameSocket:
@@ -109,6 +119,16 @@ class FrameSocket:
     def abort(self) -> None:
         """Drop the connection at once."""
         self._connection.transport.abort()
+
+    @property
+    def received_bytes(self) -> int:
+        """What has come so far; moves while a large message is on its way. 0 unless we dialled a relay."""
+        return getattr(self._connection, "received_bytes", 0)
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What waits to leave."""
+        return self._connection.transport.get_write_buffer_size()
 
     @property
     def local_host(self) -> str | None:

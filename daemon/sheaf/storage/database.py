@@ -442,7 +442,7 @@ def make_database(path: Path) -> None:
     try:
         _connect(path, known_migrations(), Progress()).close()
     except DATABASE_ERRORS as error:
-        raise storage_failure(error) from error
+        raise storage_failure(error, path.parent) from error
 
 
 def _connect(path: Path, migrations: Sequence[Migration], progress: Progress) -> sqlite3.Connection:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, Final
 
-from sheaf.core.base.errors import UsageError, file_failure
+from sheaf.core.base.errors import StorageFailure, UsageError, file_failure
 
 with contextlib.suppress(ImportError):
     import fcntl  # not on Windows
