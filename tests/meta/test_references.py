@@ -36,7 +36,7 @@ ELSEWHERE = {
 
 
 def is_there(name: str, where: str) -> bool:
-    """Whether `name`, written in the file `where`, is a place here: seen from that file, or the end of one."""
+    """Whether `name`, written in the file `where`, is a place here: seen from there, or the end of one."""
     beside = posixpath.normpath(posixpath.join(posixpath.dirname(where), name))
     return name in ELSEWHERE or beside in PLACES or posixpath.normpath(name) in ENDS
 
