@@ -1,6 +1,6 @@
 """The JSON shapes of the API: pydantic models filled from the node's views.
 
-Field names are the contract with the web editor and scripts (docs/HTTP.md); ids are their text
+Field names are the contract with the web editor and scripts (webui/openapi.json); ids are their text
 forms, times ISO-8601 in UTC.
 """
 

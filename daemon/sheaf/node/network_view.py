@@ -1,6 +1,6 @@
 """What the node tells about the network it is in, for `sheaf doctor network` (frozen snapshots).
 
-`api/network_schemas` turns them into JSON with the same field names. Knows no adapter.
+`api/schemas_network` turns them into JSON with the same field names. Knows no adapter.
 """
 
 from __future__ import annotations

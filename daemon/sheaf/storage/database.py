@@ -1,7 +1,7 @@
 """One connection, one thread, transactions in the order they were asked for (PROTOCOL §10).
 
 Reads share the writing connection. A second one would bring SQLite's WAL-reset bug within
-reach (TRAPS 10) and rule out exclusive locking; long reads are cut into slices by their
+reach and rule out exclusive locking; long reads are cut into slices by their
 callers instead, and waiting transactions go before each slice. Knows no tables.
 See docs/decisions/0010-storage.md.
 """
@@ -469,7 +469,7 @@ def _configure(connection: sqlite3.Connection, path: Path) -> None:
     if mode != "wal":
         raise StorageFailure(f"{path.parent} is on a file system that Sheaf cannot use safely (no WAL).")
     for pragma in (
-        "synchronous = FULL",  # what a peer has seen is on our disk, also after power loss (TRAPS 6)
+        "synchronous = FULL",  # what a peer has seen is on our disk, also after power loss
         "fullfsync = ON",  # macOS: fsync alone does not reach the platter
         "checkpoint_fullfsync = ON",
         "foreign_keys = ON",

@@ -1,7 +1,7 @@
 """The one thread that touches SQLite: aiosqlite's worker, handed whole callables.
 
 aiosqlite offers single statements, between which another task's statements or a
-cancellation may fall (TRAPS 1.4). Here a unit of work is one callable that runs on the
+cancellation may fall. Here a unit of work is one callable that runs on the
 worker thread from BEGIN to COMMIT. Knows neither tables nor transactions.
 """
 

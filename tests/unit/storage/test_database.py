@@ -338,7 +338,7 @@ async def test_closing_empties_and_removes_the_wal(tmp_path: Path) -> None:
 
 
 async def test_a_stream_left_early_closes_its_cursor(database: Database) -> None:
-    """An open cursor would keep every checkpoint from finishing (TRAPS 1.4)."""
+    """An open cursor would keep every checkpoint from finishing."""
     for number in range(100):
         await database.write(partial(put, name=str(number), size=5_000))
 
