@@ -1,7 +1,7 @@
 """Where a daemon keeps its data, and how the command line finds a running one.
 
 Only the standard library and platformdirs: every `sheaf` command starts here, so it must
-start quickly. `daemon.json` is written after the local door listens and removed at a
+start quickly. `daemon.json` is written after the local door listens and emptied at a
 clean end; after a crash it is stale, which the reader notices because nobody answers.
 """
 
@@ -73,15 +73,32 @@ WITHOUT_MODES_ADVICE: Final = (
 
 
 def write_daemon_file(data_dir: Path, daemon: DaemonFile) -> None:
-    """Announce a listening daemon; replaced atomically, readable by this user only."""
+    """Announce a listening daemon; replaced atomically, readable by this user only.
+
+    On a full disk the file of an earlier daemon is written over instead: that needs no room.
+
+    Raises:
+        OSError: neither is possible.
+    """
+    text = json.dumps(asdict(daemon)) + "\n"
     fresh = data_dir / f".{DAEMON_FILE}.new"
-    with contextlib.suppress(FileNotFoundError):
-        fresh.unlink()
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        json.dump(asdict(daemon), file)
-        file.write("\n")
-    fresh.replace(data_dir / DAEMON_FILE)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            fresh.unlink()
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        fresh.replace(data_dir / DAEMON_FILE)
+    except OSError:
+        _write_over(data_dir / DAEMON_FILE, text)
+
+
+def _write_over(path: Path, text: str) -> None:
+    """Replace a file's text in place, padded to its size so that no block is given back."""
+    with path.open("r+b") as file:
+        size = os.fstat(file.fileno()).st_size
+        file.write(text.encode().ljust(size))
+        file.truncate()
 
 
 def read_daemon_file(data_dir: Path) -> DaemonFile | None:
@@ -97,8 +114,11 @@ def read_daemon_file(data_dir: Path) -> DaemonFile | None:
 
 
 def remove_daemon_file(data_dir: Path, pid: int) -> None:
-    """Withdraw the announcement of process `pid`; one of a successor is left alone."""
+    """Withdraw the announcement of process `pid`; one of a successor is left alone.
+
+    The file stays, saying nothing: the next daemon may start on a full disk, and need its place.
+    """
     announced = read_daemon_file(data_dir)
     if announced is not None and announced.pid == pid:
         with contextlib.suppress(OSError):
-            (data_dir / DAEMON_FILE).unlink()
+            _write_over(data_dir / DAEMON_FILE, "{}\n")

@@ -121,7 +121,7 @@ def repair(folder: Path) -> None:
         connection.commit()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_start_in_a_long_migration_can_be_ended_and_leaves_the_old_database(
     folder: Path, number: signal.Signals
 ) -> None:

@@ -1,12 +1,27 @@
 """Documentation leads somewhere: its links to files that are there, its commands to targets that exist."""
 
 import re
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
+from sheaf.cli.main import app
+from sheaf.config import Settings
 from tests.support.repository import ROOT, committed_files, committed_texts
 
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+FROM_A_REGISTRY = re.compile(
+    r"\b(?:install|download|add)(?:s|ed|ing)?(?:\s+-\S+)*\s+[`'\"]*sheafd?\b(?![-/.:])"
+)
+FOREIGN_OPTIONS = {"force", "now", "user"}
+"""Of pipx and systemctl."""
+NO_SETTINGS = {
+    "SHEAF_NATS_PASSWORD": "docs/operating/nats.conf reads it",
+    "SHEAF_RELAY_OPTIONS": "systemd/sheaf-relay.service reads it",
+    "SHEAF_NAMEPLATES": "a stream in NATS",
+}
+GUIDE = ["README.md", *sorted(f"docs/guide/{path.name}" for path in (ROOT / "docs/guide").glob("*.md"))]
 PAGES = [name for name, _ in committed_texts(".md")]
 
 
@@ -57,3 +72,54 @@ def test_every_decision_is_in_the_index() -> None:
     index = (ROOT / "docs/decisions/README.md").read_text()
     decisions = [name.split("/")[-1] for name in PAGES if name.startswith("docs/decisions/0")]
     assert [name for name in decisions if f"]({name})" not in index] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "is_caught"),
+    [
+        ("pipx install sheafd", True),
+        ("pip install 'sheafd[nats]'", True),
+        ('pip install -U --user "sheafd==1"', True),
+        ("uv tool install sheaf", True),
+        ("pipx install .", False),
+        ("pipx install dist/sheafd-*.whl", False),
+        ("pipx inject sheafd nats-py", False),
+        ("pipx uninstall sheafd", False),
+    ],
+)
+def test_a_promise_of_a_registry_is_recognised(text: str, is_caught: bool) -> None:
+    assert bool(FROM_A_REGISTRY.search(text)) == is_caught
+
+
+def test_no_text_promises_an_installation_from_a_registry() -> None:
+    """Sheaf is in none, so what such a command would fetch is a stranger's."""
+    found = [
+        f"{name}: {match.group()}"
+        for name, text in committed_texts()
+        if name not in {"CHANGELOG.md", "tests/meta/test_documentation.py"}
+        for match in FROM_A_REGISTRY.finditer(text)
+    ]
+    assert found == []
+
+
+def options_of(command: Any) -> set[str]:  # typer names no public type for it
+    """Return the long options of a command and of all below it, without their dashes."""
+    found = {"help"}
+    for parameter in command.params:
+        found |= {name.removeprefix("--") for name in (*parameter.opts, *parameter.secondary_opts)}
+    for child in getattr(command, "commands", {}).values():
+        found |= options_of(child)
+    return found
+
+
+@pytest.mark.parametrize("document", GUIDE)
+def test_every_option_that_the_guide_names_exists(document: str) -> None:
+    named = set(re.findall(r"`--([a-z][a-z-]+)", (ROOT / document).read_text()))
+    assert named <= options_of(get_command(app)) | FOREIGN_OPTIONS
+
+
+@pytest.mark.parametrize("document", GUIDE)
+def test_every_variable_that_the_guide_names_is_a_setting(document: str) -> None:
+    named = set(re.findall(r"\bSHEAF_[A-Z_]+\b", (ROOT / document).read_text()))
+    settings = {f"SHEAF_{field.upper()}" for field in Settings.model_fields}
+    assert named <= settings | set(NO_SETTINGS)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import hatch_build
-from tests.support.npm_lock import completed, platform_entry, unlocked
+from tests.support.npm_lock import completed, platform_entry, unlocked, without_guesses
 from tests.support.repository import ROOT, committed_texts
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -138,6 +138,15 @@ def test_the_npm_lock_gets_an_entry_for_each_platform_the_registry_left_out() ->
         "dev": True,
     }
     assert unlocked(completed(lock)["packages"]) == {}
+
+
+def test_such_an_entry_makes_room_for_the_registrys_own() -> None:
+    """It has no digest, so it is not kept once a registry offers the package."""
+    whole = {"version": "1.2.3", "optional": True, "os": ["linux"], "cpu": ["x64"], "integrity": "sha512-…"}
+    names = {"@v/t-linux-x64": "1.2.3", "@v/t-linux-arm64": "1.2.3"}
+    parent = {"version": "1.2.3", "integrity": "sha512-…", "optionalDependencies": names}
+    lock = {"packages": {"node_modules/t": parent, "node_modules/@v/t-linux-x64": whole}}
+    assert without_guesses(completed(lock)) == lock
 
 
 @pytest.mark.parametrize(("name", "version"), [("@v/t-linux-x64", "^1.2.3"), ("@v/helper", "1.2.3")])

@@ -79,7 +79,7 @@ class FakeHandle:
         except ValueError as error:
             raise UpdateRefused("the state vector is malformed") from error
 
-    async def submit(self, update: bytes) -> None:
+    async def submit(self, update: bytes, *, is_state: bool = False) -> None:
         if self.document.fail_with is not None:
             raise self.document.fail_with
         try:
@@ -169,6 +169,7 @@ class FakeNode:
         self.events = EventBus()
         self.role = Role.OWNER
         self.relays: tuple[RelayStatus, ...] = ()
+        self.storage_view = StorageView("ok", None, 0)
         self.now_ms = 1_767_225_600_000
         self._profile = ProfileView(UserId(bytes(32)), "Ada", DeviceId(b"\1" * 32), "laptop")
         self._spaces: dict[SpaceId, SpaceSummary] = {}
@@ -206,11 +207,14 @@ class FakeNode:
             data_dir="/data",
             profile=self._profile,
             lan=LanView("0.0.0.0:51234", "on", ("192.168.1.4:51234",)),
-            storage=StorageView("ok", None, 0),
+            storage=self.storage(),
             spaces=tuple(self.spaces()),
             peers=tuple(self.peers()),
             relays=self.relays,
         )
+
+    def storage(self) -> StorageView:
+        return self.storage_view
 
     def network(self) -> NetworkView:
         return self.surroundings

@@ -178,7 +178,7 @@ class _Direct:
         try:
             return query(self.session)
         except DATABASE_ERRORS as error:
-            raise storage_failure(error) from error
+            raise storage_failure(error, Path()) from error
 
 
 def check(session: Session) -> Sequence[str]:

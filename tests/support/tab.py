@@ -191,7 +191,7 @@ async def open_tab(
     Raises:
         ConnectionError, OSError, WebSocketException: the daemon is not there or said no.
     """
-    address = url.replace("http://", "ws://") + f"/sync/{document_id}"
+    address = url.replace("http://", "ws://") + f"/sync/{document_id}?ack=1"
     async with connect(
         address,
         subprotocols=[f"sheaf.bearer.{token}", "sheaf"],  # type: ignore[list-item]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sheaf.core.base.errors import StorageFailure
+from sheaf.core.base.errors import file_failure
 
 TOKEN_FILE: Final = "api-token"
 SESSIONS_FILE: Final = "sessions.json"
@@ -88,4 +88,4 @@ class CredentialVault:
                 file.write(text)
             fresh.replace(path)
         except OSError as error:
-            raise StorageFailure(f"Cannot write {path}: {error.strerror or error}.") from error
+            raise file_failure(f"Cannot write {path}", error) from error

@@ -42,6 +42,8 @@ class Refusal(StrEnum):
     SITE = "site"
     TARGET = "target"
     BODY = "body"
+    MALFORMED = "malformed"
+    """No HTTP, or no WebSocket, at all; the server answers this itself."""
 
 
 _ANSWERS: Final[Mapping[Refusal, tuple[int, bytes]]] = {
@@ -50,6 +52,7 @@ _ANSWERS: Final[Mapping[Refusal, tuple[int, bytes]]] = {
     Refusal.SITE: (403, b"Forbidden\n"),
     Refusal.TARGET: (400, b"Bad Request\n"),
     Refusal.BODY: (413, b"Content Too Large\n"),
+    Refusal.MALFORMED: (400, b"Bad Request\n"),
 }
 
 

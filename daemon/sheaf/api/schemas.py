@@ -286,7 +286,8 @@ class Lan(BaseModel):
 
 
 class Storage(BaseModel):
-    """Whether edits reach the disk."""
+    """Whether edits reach the disk: `ok`; `low`, but there is little room; `read_only`, they do not, but
+    reading goes on; `failed`, something cannot even be read."""
 
     state: str
     detail: str | None
@@ -325,6 +326,7 @@ class Status(BaseModel):
     port: int
     lan: Lan
     storage: Storage
+    held_changes: int
     spaces: list[Space]
     peers: list[Peer]
     relays: list[Relay]
@@ -346,6 +348,7 @@ class Status(BaseModel):
             storage=Storage(
                 state=view.storage.state, detail=view.storage.detail, unsent_edits=view.storage.unsent_edits
             ),
+            held_changes=view.held_changes,
             spaces=[Space.of(space) for space in view.spaces],
             peers=[Peer.of(peer) for peer in view.peers],
             relays=[Relay.of(relay) for relay in view.relays],

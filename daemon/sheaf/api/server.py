@@ -1,8 +1,7 @@
 """uvicorn on two loopback sockets that we bind ourselves (PROTOCOL §9).
 
 Binding first tells the port before the app is made (`--port 0`), and makes sure that
-nothing but 127.0.0.1 and ::1 listens. Signals belong to the caller. The protocol classes
-add what uvicorn lacks: a way to drop a client that does not read.
+nothing but 127.0.0.1 and ::1 listens. Signals belong to the caller.
 """
 
 from __future__ import annotations
@@ -10,25 +9,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 import socket
-from collections.abc import Generator
+import sys
+from asyncio import CancelledError
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sheaf.api.app import LocalApp
-from sheaf.api.sync_socket import ABORT_EXTENSION
+from sheaf.api.socket_protocol import SyncProtocol
 from sheaf.core.base.errors import SheafError
-from sheaf.core.base.limits import MIB
+from sheaf.core.base.limits import BACKLOG_BYTES_MAX, KIB
 
-SOCKET_MESSAGE_BYTES_MAX: Final = 9 * MIB
-"""Above the largest update, so that the app itself can say 4413; beyond this uvicorn closes with 1009."""
+SOCKET_MESSAGE_BYTES_MAX: Final = BACKLOG_BYTES_MAX + KIB
+"""The largest update and its frame. Of a longer message nothing is read; the app is told and says 4413."""
 STOP_DEADLINE_S: Final = 3
-_LINGER_S: Final = 10.0
 _BIND_TRIES: Final = 16
 _BACKLOG: Final = 128
+_MALFORMED: Final = ("Invalid HTTP request", "Unsupported upgrade", "Invalid UTF-8")
+_ENDED_EARLY: Final = ("ASGI callable returned without completing handshake",)
+"""How uvicorn's messages about clients begin; the latter is what it says of a handshake that we refused."""
 
 
 class PortTaken(SheafError):
@@ -94,21 +98,55 @@ def _bind(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
     return bound
 
 
-class _SyncProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's WebSocket, with a way to abort, and no lingering with a client that does not read."""
+class _ClientLog(logging.LoggerAdapter[logging.Logger]):
+    """What uvicorn says of a client that breaks off or speaks no HTTP: counted, and a line at debug only.
 
-    async def run_asgi(self) -> None:
-        transport = self.transport
-        extensions: dict[str, object] = self.scope["extensions"]  # type: ignore[assignment]  # uvicorn says dict of dicts
-        extensions[ABORT_EXTENSION] = transport.abort
-        try:
-            await super().run_asgi()
-        finally:
-            self.loop.call_later(_LINGER_S, transport.abort)
+    Port scanners and closed tabs are ordinary. What is our own fault stays the error that it is.
+    """
 
-    def keepalive_timeout(self) -> None:
-        super().keepalive_timeout()
-        self.transport.abort()
+    def __init__(self, logger: logging.Logger, count: Callable[[], None]) -> None:
+        super().__init__(logger)
+        self._count = count
+
+    @property
+    def level(self) -> int:
+        """The logger's; uvicorn asks for it."""
+        return self.logger.level
+
+    def log(self, level: int, msg: object, *args: Any, **options: Any) -> None:
+        """As the logger's own, but for these messages."""
+        text = str(msg)
+        if text.startswith(_MALFORMED):
+            self._count()
+        if text.startswith((*_MALFORMED, *_ENDED_EARLY)) or isinstance(sys.exception(), CancelledError):
+            level, options = logging.DEBUG, {**options, "exc_info": None}
+        super().log(level, msg, *args, **options)
+
+
+class _HttpProtocol(H11Protocol):
+    """uvicorn's HTTP, without a warning for each stranger."""
+
+    def __init__(self, config: uvicorn.Config, *args: Any, **options: Any) -> None:
+        super().__init__(config, *args, **options)
+        self.logger = _client_log(self.logger, config)
+
+
+class _SocketProtocol(SyncProtocol):
+    """The sync socket's WebSocket, without a warning for each stranger."""
+
+    def __init__(self, config: uvicorn.Config, *args: Any, **options: Any) -> None:
+        super().__init__(config, *args, **options)
+        self.logger = _client_log(self.logger, config)
+
+
+def _client_log(logger: logging.Logger, config: uvicorn.Config) -> Any:
+    assert isinstance(config.app, LocalApp)
+    return _ClientLog(logger, config.app.refused_malformed)
+
+
+def _is_no_late_request(record: logging.LogRecord) -> bool:
+    """Requests that are still unfinished when the stop deadline has come are cut off: no error."""
+    return not str(record.msg).startswith("Cancel %s running task")
 
 
 class _Server(uvicorn.Server):
@@ -140,8 +178,8 @@ class LocalServer:
         config = uvicorn.Config(
             app,
             loop="none",
-            http="h11",
-            ws=_SyncProtocol,
+            http=_HttpProtocol,
+            ws=_SocketProtocol,
             ws_max_size=SOCKET_MESSAGE_BYTES_MAX,
             ws_per_message_deflate=False,
             lifespan="off",
@@ -163,7 +201,12 @@ class LocalServer:
 
     async def serve(self) -> None:
         """Answer until `stop`; then end the connections within the stop deadline. Call once."""
-        await self._server.serve(sockets=list(self._door.sockets))
+        logger = logging.getLogger("uvicorn.error")
+        logger.addFilter(_is_no_late_request)
+        try:
+            await self._server.serve(sockets=list(self._door.sockets))
+        finally:
+            logger.removeFilter(_is_no_late_request)
 
     async def wait_started(self) -> None:
         """Return once connections are accepted."""

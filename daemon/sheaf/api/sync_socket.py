@@ -2,8 +2,10 @@
 
 Raw ASGI, because a keystroke passes here. Frames are decoded by our own codec and the
 node inspects every update; nothing raw reaches the Rust decoder. Stock providers work;
-message 101 tells ours how many of its frames are durable. The close codes are part of
-the HTTP contract: 4400–4499 except 4408 mean "do not come back".
+a client that asks for it in its address (`?ack=1`) is told with message 101 how many of its
+frames are durable. The close codes are part of the HTTP contract: 4400 to 4499 mean "do
+not come back" (decision 0068). A large state goes out in pieces, so that a tab on a slow
+line sees that it comes (decision 0069).
 """
 
 from __future__ import annotations
@@ -17,18 +19,25 @@ from starlette.types import Receive, Scope, Send
 
 from sheaf.api.access import BEARER_PROTOCOL, find_grant
 from sheaf.api.auth import Grant
+from sheaf.api.condense import condensed
 from sheaf.api.context import DoorContext
 from sheaf.api.outbox import SEND_DEADLINE_S, Outbox, SendFailed
+from sheaf.api.refusals import Refusals
+from sheaf.api.socket_protocol import ABORT_EXTENSION, OVERSIZED_MESSAGE, UNSENT_EXTENSION
 from sheaf.core.base.errors import (
     NotAllowed,
     NotFound,
     ProtocolViolation,
     SheafError,
     StorageFailure,
+    UpdateRefused,
+    UpdateTooBig,
     WireError,
 )
 from sheaf.core.base.ids import DocId, IdError
-from sheaf.core.base.limits import UPDATE_BYTES_MAX
+from sheaf.core.base.limits import BACKLOG_BYTES_MAX, MIB
+from sheaf.core.crdt.held_changes import PIECE_BYTES, split_update
+from sheaf.core.crdt.state_vector import decode_state_vector
 from sheaf.core.protocol.ysync import (
     AwarenessMessage,
     QueryAwareness,
@@ -44,12 +53,13 @@ from sheaf.core.protocol.ysync import (
     encode_step2,
     encode_update,
 )
-from sheaf.node.views import CloseCode, DocumentHandle
+from sheaf.node.views import FINAL_CODES_FROM, FINAL_CODES_TO, CloseCode, DocumentHandle
 
 CLOSE_MALFORMED: Final = 4400
 RENEW_INTERVAL_S: Final = 60.0
-ABORT_EXTENSION: Final = "sheaf.abort"
-"""Where `server` leaves the function that drops the TCP connection."""
+STATE_AT_ONCE_BYTES_MAX: Final = 2 * PIECE_BYTES
+"""A larger answer to a step 1 is sent in pieces."""
+TOO_BIG: Final = f"more than {BACKLOG_BYTES_MAX // MIB} MiB were sent at once, which is not taken"
 _BURST_MESSAGES_MAX: Final = 32
 """Messages of one tab handled in a row before the loop serves others."""
 _FRAME_HEADER_BYTES_MAX: Final = 16
@@ -66,8 +76,9 @@ class SocketMetrics(Protocol):
 class TabSubscriber:
     """Hands what the document says to the tab's outbox."""
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, outbox: Outbox, *, wants_counts: bool) -> None:
         self._outbox = outbox
+        self._wants_counts = wants_counts
 
     def update(self, data: bytes) -> None:
         """A Yjs update from elsewhere."""
@@ -75,7 +86,8 @@ class TabSubscriber:
 
     def committed(self, frames: int, state_vector: bytes) -> None:
         """This tab's first `frames` updates are durable."""
-        self._outbox.push(encode_committed(frames, state_vector))
+        if self._wants_counts:
+            self._outbox.push(encode_committed(frames, state_vector))
 
     def missing(self, state_vector: bytes) -> None:
         """The document lacks what an update builds on: ask for all the tab has."""
@@ -99,6 +111,7 @@ class SyncSocket:
         self._context = context
         self._metrics = metrics
         self._send_deadline_s = send_deadline_s
+        self._refusals = Refusals()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one tab until either side ends it."""
@@ -111,7 +124,7 @@ class SyncSocket:
             return
         self._metrics.sync_opened()
         connection = _Connection(
-            self._context, grant, receive, send, _abort_of(scope), deadline_s=self._send_deadline_s
+            self._context, self._refusals, grant, scope, receive, send, deadline_s=self._send_deadline_s
         )
         try:
             await connection.serve(str(scope["path_params"]["document_id"]))
@@ -119,9 +132,9 @@ class SyncSocket:
             self._metrics.sync_closed(connection.close_code)
 
 
-def _abort_of(scope: Scope) -> Callable[[], None]:
-    abort: Callable[[], None] = scope.get("extensions", {}).get(ABORT_EXTENSION, lambda: None)
-    return abort
+def wants_counts(query: bytes) -> bool:
+    """Whether the client asks for message 101; stock providers log an error for each one."""
+    return b"ack=1" in query.split(b"&")
 
 
 async def _close(send: Send, code: int, reason: str) -> None:
@@ -135,25 +148,34 @@ class _Connection:
     def __init__(
         self,
         context: DoorContext,
+        refusals: Refusals,
         grant: Grant,
+        scope: Scope,
         receive: Receive,
         send: Send,
-        abort: Callable[[], None],
         *,
         deadline_s: float,
     ) -> None:
+        extensions = scope.get("extensions", {})
         self._context = context
+        self._refusals = refusals
         self._grant = grant
         self._receive = receive
         self._send = send
-        self._abort = abort
+        self._abort: Callable[[], None] = extensions.get(ABORT_EXTENSION, lambda: None)
+        self._wants_counts = wants_counts(scope.get("query_string", b""))
         self._outbox = Outbox(
             send_frame=self._send_frame,
             send_close=self._send_close,
             deadline_s=deadline_s,
             close_code_when_full=CloseCode.TOO_SLOW,
+            unsent_bytes=extensions.get(UNSENT_EXTENSION, lambda: 0),
+            condense=condensed,
         )
         self._handle: DocumentHandle | None = None
+        self._asked = asyncio.Event()
+        self._asked_with = b""
+        """The state vector of the last step 1."""
         self.close_code = 1000
 
     async def serve(self, document_id: str) -> None:
@@ -175,8 +197,9 @@ class _Connection:
             receiver = tasks.create_task(self._receive_all(document_id), name="sync receiver")
             sender = tasks.create_task(self._send_all(), name="sync sender")
             renewer = tasks.create_task(self._renew(), name="sync renewal")
+            answerer = tasks.create_task(self._answer_states(), name="sync states")
             done, _ = await asyncio.wait({receiver, sender}, return_when=asyncio.FIRST_COMPLETED)
-            for task in (receiver, sender, renewer):
+            for task in (receiver, sender, renewer, answerer):
                 if task not in done:
                     task.cancel()
 
@@ -193,20 +216,31 @@ class _Connection:
                 if message["type"] == "websocket.disconnect":
                     self.close_code = message.get("code") or 1005
                     return
+                if message["type"] == OVERSIZED_MESSAGE:
+                    raise UpdateTooBig(TOO_BIG)
                 data = message.get("bytes")
                 if data is None:
                     raise WireError("text messages are not part of the protocol")
-                if len(data) > UPDATE_BYTES_MAX + _FRAME_HEADER_BYTES_MAX:
-                    self._outbox.close(CloseCode.TOO_BIG, "the message is too big")
-                    break
+                if len(data) > BACKLOG_BYTES_MAX + _FRAME_HEADER_BYTES_MAX:
+                    raise UpdateTooBig(TOO_BIG)
                 await self._handle_message(decode_message(data))
         except (SheafError, IdError) as error:
-            self._outbox.close(*_close_for(error))
+            await self._refuse(document_id, *_close_for(error))
         await asyncio.Event().wait()
+
+    async def _refuse(self, document_id: str, code: int, reason: str) -> None:
+        """Hang up; on who keeps coming back with what cannot be taken, only after a while."""
+        if FINAL_CODES_FROM <= code < FINAL_CODES_TO:
+            pause_s = self._refusals.pause_s(document_id, asyncio.get_running_loop().time())
+            if pause_s and self._handle is not None:
+                await self._handle.close()
+            await asyncio.sleep(pause_s)
+        self._outbox.close(code, reason)
 
     async def _open(self, document_id: str) -> None:
         doc_id = DocId.parse(document_id)
-        handle = await self._context.node.open_document(doc_id, TabSubscriber(self._outbox))
+        subscriber = TabSubscriber(self._outbox, wants_counts=self._wants_counts)
+        handle = await self._context.node.open_document(doc_id, subscriber)
         self._handle = handle
         if not handle.can_write:
             self._outbox.push(encode_permission_denied("read-only"))
@@ -217,11 +251,12 @@ class _Connection:
         handle = self._handle
         assert handle is not None
         match message:
-            case SyncUpdate(update):
-                if handle.can_write:
-                    await handle.submit(update)
+            case SyncUpdate(update, is_state):
+                await self._submit(handle, update, is_state=is_state)
             case SyncStep1(state_vector):
-                self._outbox.push(encode_step2(handle.diff(state_vector)))
+                decode_state_vector(state_vector)
+                self._asked_with = state_vector
+                self._asked.set()
             case AwarenessMessage(data):
                 try:
                     handle.awareness(data)
@@ -231,6 +266,35 @@ class _Connection:
                 self._push_awareness(handle)
             case UnknownMessage():
                 return
+
+    async def _submit(self, handle: DocumentHandle, update: bytes, *, is_state: bool) -> None:
+        try:
+            if handle.can_write:
+                await handle.submit(update, is_state=is_state)
+        except NotAllowed:  # the role was lowered this very moment; reading goes on
+            self._outbox.push(encode_permission_denied("read-only"))
+
+    async def _answer_states(self) -> None:
+        """Send the tab what it lacks: in pieces when it is much, the last of them as step 2.
+
+        A question that comes while an answer is being sent is answered after it; of several, the last.
+        """
+        try:
+            while True:
+                await self._asked.wait()
+                self._asked.clear()
+                assert self._handle is not None
+                update = self._handle.diff(self._asked_with)
+                if len(update) <= STATE_AT_ONCE_BYTES_MAX:
+                    self._outbox.push(encode_step2(update))
+                    continue
+                is_sent = asyncio.Event()
+                fill = self._outbox.reserve(is_sent.set)
+                pieces = await asyncio.to_thread(_in_pieces, update)
+                fill([*map(encode_update, pieces[:-1]), encode_step2(pieces[-1])])
+                await is_sent.wait()
+        except SheafError as error:
+            self._outbox.close(*_close_for(error))
 
     def _push_awareness(self, handle: DocumentHandle) -> None:
         states = handle.awareness_states()
@@ -280,5 +344,16 @@ def _close_for(error: SheafError | IdError) -> tuple[int, str]:
             return CloseCode.STORAGE_FAILED, str(error)
         case WireError():
             return CLOSE_MALFORMED, str(error)
-        case _:
+        case UpdateTooBig():
+            return CloseCode.TOO_BIG, str(error)
+        case UpdateRefused():
             return CloseCode.REFUSED, str(error)
+        case _:  # not a word about what the tab sent: it may come back
+            return CloseCode.STORAGE_FAILED, str(error)
+
+
+def _in_pieces(update: bytes) -> list[bytes]:
+    try:
+        return split_update(update)
+    except UpdateRefused:  # larger than anybody typed; whole, then
+        return [update]

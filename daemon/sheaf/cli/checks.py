@@ -80,12 +80,12 @@ def _data_dir(session: Session) -> Iterator[Finding]:
         yield Finding(
             "data", Verdict.FAILURE, f"{path} cannot be used", f"Own it and allow writing: chmod u+rwx {path}"
         )
-    elif info.st_uid != os.geteuid():
+    elif os.name != "nt" and info.st_uid != os.geteuid():
         yield Finding("data", Verdict.WARNING, f"{path} belongs to another user", "Run Sheaf as its owner.")
     elif keeps_no_modes(path):
         yield Finding("data", Verdict.WARNING, without_modes(path), WITHOUT_MODES_ADVICE)
         return  # what chmod could do for single files does not help here
-    elif stat.S_IMODE(info.st_mode) & 0o077:
+    elif _is_open_to_others(info):
         yield Finding("data", Verdict.WARNING, f"others can look into {path}", f"chmod 700 {path}")
     else:
         yield Finding("data", Verdict.OK, f"{path} is yours alone")
@@ -94,8 +94,13 @@ def _data_dir(session: Session) -> Iterator[Finding]:
 
 def _private_files(path: Path) -> Iterator[Finding]:
     for file in (path / "api-token", path / "sessions.json", path / _DATABASE, *path.glob("before-schema-*")):
-        if file.exists() and stat.S_IMODE(file.stat().st_mode) & 0o077:
+        if file.exists() and _is_open_to_others(file.stat()):
             yield Finding("data", Verdict.WARNING, f"others can read {file}", f"chmod 600 {file}")
+
+
+def _is_open_to_others(info: os.stat_result) -> bool:
+    """By mode bits, which say nothing on Windows."""
+    return os.name != "nt" and bool(stat.S_IMODE(info.st_mode) & 0o077)
 
 
 def _space_on_disk(session: Session) -> Iterator[Finding]:
@@ -146,12 +151,11 @@ def _daemon(session: Session) -> Iterator[Finding]:
             "Restart it to bring both to one version.",
         )
     storage = status["storage"]
-    if storage["state"] != "ok":
+    if storage["state"] == "low":
+        yield Finding("storage", Verdict.WARNING, "everything is saved", storage["detail"])
+    elif storage["state"] != "ok":
         yield Finding(
-            "storage",
-            Verdict.FAILURE,
-            f"{storage['state']}: {storage['detail']}",
-            "Keep the editor open until it is solved.",
+            "storage", Verdict.FAILURE, storage["detail"], "Keep the editor open until it is solved."
         )
     live = sum(peer["state"] == "live" for peer in status["peers"])
     yield Finding("peers", Verdict.OK, f"{plural(live, 'device')} connected, {len(status['peers'])} known")
@@ -223,9 +227,10 @@ def _keys(data_dir: Path, *, is_here: bool) -> Iterator[Finding]:
 
 
 def _network(_session: Session) -> Iterator[Finding]:
-    from sheaf.discovery.network import InterfacePolicy, usable_addresses
+    from sheaf.discovery.network import InterfacePolicy, link_addresses, usable_addresses
 
-    addresses = usable_addresses(InterfacePolicy())
+    policy = InterfacePolicy()
+    addresses = usable_addresses(policy) or link_addresses(policy)
     if not addresses:
         yield Finding(
             "network",

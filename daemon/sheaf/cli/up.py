@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import sys
 import time
 from pathlib import Path
@@ -12,6 +12,8 @@ import typer
 
 from sheaf.cli.errors import CommandFailed, ExitCode
 from sheaf.cli.options import DataDir, Session
+from sheaf.cli.variables import refuse_misspelt
+from sheaf.journal import is_journal
 
 
 def up(
@@ -68,10 +70,12 @@ def up(
 ) -> None:
     """Run the daemon in the foreground until Ctrl-C."""
     import asyncio
+    import logging
 
     from sheaf.core.base.errors import SheafError, UsageError
 
-    session = Session(ctx, data_dir, as_json=False)
+    unknown = refuse_misspelt()
+    session = Session(ctx, data_dir, as_json=False, is_warning=False)
     _refuse_if_busy(session.data_dir)
 
     from sheaf.config import ReadyInfo, Settings
@@ -97,9 +101,15 @@ def up(
         _begin_anew(session.data_dir)
 
     def on_ready(ready: ReadyInfo) -> None:
-        _announce(ready, settings.data_dir, open_it=settings.open_browser)
+        with contextlib.suppress(OSError):  # standard output may be a file on a full disk
+            _announce(ready, settings.data_dir, open_it=settings.open_browser)
 
     _skip_rich()
+    from sheaf.log import configure_logging
+
+    configure_logging(settings.log_format, settings.log_level)
+    for each in unknown:
+        logging.getLogger("sheaf.daemon").warning("%s", each)
     from sheaf.compose import run_daemon
 
     try:
@@ -116,8 +126,13 @@ def _skip_rich() -> None:
 
 def _refuse_if_busy(data_dir: Path) -> None:
     """Before the heavy imports: a second daemon is told within 1 s (FAULTS S9). `compose` locks for good."""
-    from sheaf.storage.lock import LOCK_NAME, DataDirBusy, lock_data_dir
+    from sheaf.core.base.errors import StorageFailure
+    from sheaf.storage.lock import LOCK_NAME, DataDirBusy, lock_data_dir, require_locks
 
+    try:
+        require_locks()
+    except StorageFailure as failure:
+        raise CommandFailed(str(failure)) from failure
     if (data_dir / LOCK_NAME).exists():
         try:
             lock_data_dir(data_dir, wall_ms=time.time_ns() // 1_000_000).release()
@@ -143,7 +158,7 @@ def _announce(ready: object, data_dir: Path, *, open_it: bool) -> None:
     from sheaf.config import ReadyInfo
 
     assert isinstance(ready, ReadyInfo)
-    if _goes_to_the_journal():
+    if is_journal(sys.stdout):
         typer.echo("Sheaf is running. `sheaf open` makes a link to the editor.")
     else:
         typer.echo(
@@ -156,12 +171,3 @@ def _announce(ready: object, data_dir: Path, *, open_it: bool) -> None:
         typer.echo(f"Other machines reach this one at port {port}; `sheaf status` names its addresses.")
     if open_it:
         open_browser(ready.launch_link, data_dir)
-
-
-def _goes_to_the_journal() -> bool:
-    """Whether standard output is systemd's journal, which other people may read (systemd.exec(5))."""
-    try:
-        output = os.fstat(sys.stdout.fileno())
-    except (OSError, ValueError):
-        return False
-    return os.environ.get("JOURNAL_STREAM") == f"{output.st_dev}:{output.st_ino}"

@@ -225,7 +225,7 @@ class MdnsDiscovery:
 
     def _info(self, announcement: Announcement) -> ServiceInfo:
         tags = announcement.tags_for(self._nonce)
-        addresses = [a.address for a in self._watch.addresses if not a.needs_scope]
+        addresses = list(dict.fromkeys(a.address for a in self._watch.addresses))
         if self._announced is not None and sorted(self._announced.parsed_addresses()) != sorted(addresses):
             # Others keep the addresses of a host name for two minutes; a new name has only the new.
             self._host = _random_name(self._entropy)

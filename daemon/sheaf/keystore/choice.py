@@ -10,7 +10,7 @@ import secrets
 from pathlib import Path
 from typing import Final, Literal
 
-from sheaf.core.base.errors import StorageFailure
+from sheaf.core.base.errors import StorageFailure, file_failure
 from sheaf.keystore.file import FileKeyStore
 from sheaf.keystore.os_keyring import KeyringKeyStore, has_usable_keyring
 from sheaf.ports import KeyStore
@@ -46,7 +46,7 @@ def open_keystore(kind: Kind, data_dir: Path, *, accept_shared: bool = False) ->
     try:
         return KeyringKeyStore(profile=_profile(data_dir))
     except OSError as error:
-        raise StorageFailure(f"The data directory {data_dir} cannot be used: {error.strerror}.") from error
+        raise file_failure(f"The data directory {data_dir} cannot be used", error) from error
 
 
 def has_keys(data_dir: Path) -> bool:

@@ -14,7 +14,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from sheaf.core.base.errors import StorageFailure
+from sheaf.core.base.errors import StorageFailure, file_failure
 from sheaf.core.base.limits import KIB
 from sheaf.data_dir import WITHOUT_MODES_ADVICE, keeps_no_modes, without_modes
 
@@ -122,4 +122,4 @@ def _sync_directory(directory: Path) -> None:
 
 
 def _failure(path: Path, verb: str, error: OSError) -> StorageFailure:
-    return StorageFailure(f"The key file {path} cannot be {verb}: {error.strerror}.")
+    return file_failure(f"The key file {path} cannot be {verb}", error)

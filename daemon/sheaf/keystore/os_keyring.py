@@ -63,7 +63,11 @@ class KeyringKeyStore:
     async def _ask(self, call: str, *arguments: str) -> str | None:
         keyring = load_keyring()
         if keyring is None:
-            raise StorageFailure("The `keyring` package is not installed: pip install 'sheafd[keyring]'.")
+            raise StorageFailure(
+                "The `keyring` package is not installed. If pipx installed Sheaf:"
+                " `pipx inject sheafd keyring`; otherwise, with the pip of Sheaf's environment:"
+                " `pip install keyring`."
+            )
         try:
             async with asyncio.timeout(ANSWER_S_MAX):
                 answer: str | None = await _in_a_thread(partial(getattr(keyring, call), SERVICE, *arguments))

@@ -19,6 +19,10 @@ SHOWN_MAX: Final = 4096
 """Client ids of others remembered from presence alone."""
 
 
+class ForeignChange(UpdateRefused):
+    """The update adds to what another device wrote; only that device's envelopes may."""
+
+
 class ClientClaims:
     """The claims of one space; `owners` by client id, as stored; `own` is this device."""
 
@@ -37,14 +41,18 @@ class ClientClaims:
                 again from anybody.
 
         Raises:
-            UpdateRefused: it adds to what another device wrote.
+            ForeignChange: it adds to what another device wrote.
         """
         for client_id, span in summary.clients.items():
             if (self._owner_of(client_id) or device_id) == device_id:
                 continue
             if replica is not None and span.end <= replica.clock_of(client_id):
                 continue
-            raise UpdateRefused("the update writes in the name of another device")
+            raise ForeignChange("the update writes in the name of another device")
+
+    def is_foreign(self, client_id: int) -> bool:
+        """Whether only another device may add to what this id wrote."""
+        return (self._owner_of(client_id) or self._own) != self._own
 
     def _owner_of(self, client_id: int) -> DeviceId | None:
         owner = self._owners.get(client_id)

@@ -6,6 +6,7 @@ finding that is not fine says what to do, in words for people who do not know th
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -66,6 +67,17 @@ def _interfaces(view: NetworkView) -> Iterator[NetworkFinding]:
             "This computer is on no network: only daemons on this very computer can be reached.",
             "Connect it to a network, by cable or Wi-Fi. Sheaf notices by itself.",
         )
+    elif _are_missing(view) and all(_is_of_link(each) for one in used for each in one.addresses):
+        yield _hint(
+            "This computer has link-local addresses only: no router gave it another. It reaches computers on "
+            "the same cable or switch, and nobody else.",
+            "For a cable between two computers that is enough. To reach others, connect it to a network with "
+            "a router, by cable or Wi-Fi.",
+        )
+
+
+def _is_of_link(address: str) -> bool:
+    return ipaddress.ip_address(address).is_link_local
 
 
 def _lan(view: NetworkView) -> Iterator[NetworkFinding]:

@@ -9,7 +9,7 @@ Must not know SQL, sockets or envelopes. Invariants:
 1. A tab is told `committed` only after the unit with its update is on disk.
 2. Tabs receive *effective* updates only; an update that changes nothing dies here.
 3. While loading, deliveries wait in order; applying one twice changes nothing.
-4. At most `UNCOMMITTED_MAX` submits of one tab are in flight; then its socket is not read.
+4. The replica never holds a pending struct; what a tab brings too early waits in its `Handle`.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from sheaf.core.base.errors import NotAllowed, ProtocolViolation, UpdateRefused
+from sheaf.core.base.errors import NotAllowed, ProtocolViolation, StorageFailure, UpdateRefused
 from sheaf.core.base.ids import DeviceId, DocId, LogId
 from sheaf.core.base.machine import Entropy
 from sheaf.core.crdt.inspector import UpdateSummary, inspect_update
-from sheaf.core.crdt.replica import Replica, ReplicaPoisoned, UpdateGap
+from sheaf.core.crdt.replica import Replica, ReplicaPoisoned, UpdateGap, draw_client_id
 from sheaf.core.protocol.presence import Presence, clients_of
+from sheaf.node.beside import Beside
 from sheaf.node.client_claims import ClientClaims
+from sheaf.node.document_handle import Handle
 from sheaf.node.document_loading import note_missing
 from sheaf.node.views import CloseCode, DocumentSubscriber
 from sheaf.ports import Clock
 
-UNCOMMITTED_MAX: Final = 64
-"""Submits of one tab that may await their commit."""
-GAPPED_MAX: Final = 16
-"""Of these, how many may wait for changes they build on."""
+EARLY_MAX: Final = 16
+"""Updates from peers that may wait for changes they build on."""
 
 
 class DocumentHost(Protocol):
@@ -43,10 +43,19 @@ class DocumentHost(Protocol):
     def can_write(self) -> bool: ...
 
     @property
+    def refusal(self) -> StorageFailure | None:
+        """Why nothing can be stored now; None when it can."""
+        ...
+
+    @property
     def claims(self) -> ClientClaims: ...
 
     def check_claims(self, summary: UpdateSummary, replica: Replica) -> None:
         """Raises UpdateRefused when the update writes in another device's name."""
+        ...
+
+    def is_foreign(self, client_id: int) -> bool:
+        """Whether only another device's envelopes may add to what this client id wrote."""
         ...
 
     def local_edit(
@@ -82,102 +91,29 @@ class Delivery:
     """Told when the document cannot take it after all (its envelope is quarantined)."""
 
 
-class Handle:
-    """A tab's hold on the document (`views.DocumentHandle`)."""
-
-    def __init__(self, *, actor: DocumentActor, subscriber: DocumentSubscriber) -> None:
-        self._actor = actor
-        self.subscriber = subscriber
-        self._submitted = 0
-        self._committed = 0
-        self._room = asyncio.Event()
-        self._room.set()
-        self._gapped: deque[tuple[int, bytes]] = deque()
-        """Updates that wait for what they build on, with their number among this tab's submits."""
-        self.is_closed = False
-
-    @property
-    def can_write(self) -> bool:
-        """False for readers; their updates are refused."""
-        return self._actor.host.can_write()
-
-    def state_vector(self) -> bytes:
-        """The encoded state vector of the document."""
-        return self._actor.replica.state_vector()
-
-    def diff(self, state_vector: bytes) -> bytes:
-        """What a replica at `state_vector` lacks. Raises UpdateRefused on junk."""
-        return self._actor.replica.diff(state_vector)
-
-    async def submit(self, update: bytes) -> None:
-        """Apply a tab's update and queue it for commit; see `views.DocumentHandle.submit`."""
-        await self._room.wait()
-        if self.is_closed:
-            return
-        self._submitted += 1
-        if self._submitted - self._committed >= UNCOMMITTED_MAX:
-            self._room.clear()
-        try:
-            self._actor.submit(self, update, agent=None)
-        except UpdateGap:
-            self._wait_for_what_is_missing(update)
-        else:
-            self._retry_gapped()
-
-    def _wait_for_what_is_missing(self, update: bytes) -> None:
-        """Keep an update that came before what it builds on; the tab is asked for the rest."""
-        if len(self._gapped) >= GAPPED_MAX:
-            self._actor.leave(self)
-            self.subscriber.closed(CloseCode.TOO_SLOW, "out of step with the document; connect again")
-            return
-        self._gapped.append((self._submitted, update))
-        self.subscriber.missing(self.state_vector())
-
-    def _retry_gapped(self) -> None:
-        while self._gapped:
-            try:
-                self._actor.submit(self, self._gapped[0][1], agent=None)
-            except UpdateGap:
-                return
-            self._gapped.popleft()
-
-    def submit_done(self) -> None:
-        """One more of this tab's submits is durable; the tab is told how many of the first are."""
-        self._committed += 1
-        self._room.set()
-        if not self.is_closed:
-            frames = min(self._committed, self._gapped[0][0] - 1) if self._gapped else self._committed
-            self.subscriber.committed(frames, self._actor.replica.state_vector())
-
-    def awareness(self, data: bytes) -> None:
-        """Presence from this tab. Raises WireError on junk."""
-        self._actor.local_presence(self, data)
-
-    def awareness_states(self) -> bytes | None:
-        """Everybody's presence, for a tab that just came."""
-        return self._actor.presence.states()
-
-    async def close(self) -> None:
-        """Leave; idempotent."""
-        self._room.set()
-        self._actor.leave(self)
-
-
 class DocumentActor:
     """The single owner of one document while it is open."""
 
-    def __init__(self, *, doc_id: DocId, host: DocumentHost, clock: Clock, entropy: Entropy) -> None:
+    def __init__(
+        self, *, doc_id: DocId, host: DocumentHost, beside: Beside, clock: Clock, entropy: Entropy
+    ) -> None:
         self.doc_id = doc_id
         self.host = host
+        self.beside = beside
+        self.writing = asyncio.Lock()
+        """Held while a change is worked out on a copy, so that the next one begins with its result."""
+        self.borrowers = 0
+        """Requests that use the document now."""
         self.presence = Presence()
         self._clock = clock
         self._entropy = entropy
         self._replica: Replica | None = None
+        self._writing_client_id = 0
         self._handles: list[Handle] = []
         self._waiting: list[Delivery] = []
         self._loaded = asyncio.Event()
         self._failure: Exception | None = None
-        self._early: deque[Delivery] = deque(maxlen=GAPPED_MAX)
+        self._early: deque[Delivery] = deque(maxlen=EARLY_MAX)
         self.missing: dict[LogId, int] = {}
         """By log, the first envelope that may not be in the replica: what it builds on was not here.
         Snapshots do not cover it, so that it is read again."""
@@ -203,8 +139,21 @@ class DocumentActor:
 
     @property
     def is_idle(self) -> bool:
-        """Nobody has it open."""
-        return not self._handles
+        """Nobody has it open or works with it."""
+        return not self._handles and not self.borrowers
+
+    @property
+    def writing_client_id(self) -> int:
+        """The Yjs client id for changes worked out on a copy, under `writing`; one for all of them, because
+        every id stays in the document for ever."""
+        if not self._writing_client_id:
+            self._writing_client_id = draw_client_id(self._entropy)
+        return self._writing_client_id
+
+    @property
+    def held_count(self) -> int:
+        """Changes that tabs brought and that wait for what they build on."""
+        return sum(handle.held_count for handle in self._handles)
 
     async def loaded(self) -> None:
         """Wait until the history has been read, or whoever read it gave up. Raises what loading raised."""
@@ -250,35 +199,62 @@ class DocumentActor:
 
     # ------------------------------------------------------------------ changes
 
-    def submit(self, handle: Handle | None, update: bytes, *, agent: str | None) -> None:
-        """A local update from a tab.
+    def require_writable(self) -> None:
+        """Raises NotAllowed: this device may only read the space."""
+        if not self.host.can_write():
+            raise NotAllowed("you may read this space but not write in it")
+
+    def submit(
+        self,
+        origin: Handle | None,
+        update: bytes,
+        done: Callable[[], None] | None = None,
+        *,
+        agent: str | None = None,
+        summary: UpdateSummary | None = None,
+    ) -> None:
+        """A local update from a tab, or one worked out on a copy; `done` is called once it is durable.
+
+        Args:
+            summary: what `inspect_update` said of exactly these bytes, when the caller has it.
 
         Raises:
             NotAllowed: this device may only read the space.
-            UpdateRefused: malformed, incomplete, or in another device's name; nothing changed.
+            UpdateGap: it builds on what is not here; nothing changed.
+            ForeignChange: it adds to what another device wrote; nothing changed.
+            UpdateRefused: malformed; nothing changed.
+            StorageFailure: it has something new, and the disk takes nothing now; nothing changed.
         """
-        if not self.host.can_write():
-            raise NotAllowed("you may read this space but not write in it")
-        summary = inspect_update(update)
+        self.require_writable()
+        if summary is None:
+            summary = inspect_update(update)
         self.host.check_claims(summary, self.replica)
+        if self.host.refusal is not None and self.replica.would_change(update, summary):
+            raise self.host.refusal
         try:
             effective = self.replica.apply(update, summary)
         except ReplicaPoisoned as error:
+            # Whoever sent it must not be told to come back with it, as the others are now.
+            if origin is not None:
+                self._handles.remove(origin)
+                origin.is_closed = True
             self.host.poisoned(self.doc_id, error)
             raise UpdateRefused("the update could not be applied") from error
         if effective is not None:
-            self._local(effective, summary if effective == update else None, handle, agent)
-        if handle is not None:
-            self.host.after_commit(handle.submit_done)
+            self._local(effective, summary if effective == update else None, origin, agent)
+        if done is not None:
+            self.host.after_commit(done)
 
     def edit(self, change: Callable[[Replica], bytes | None], *, agent: str | None = None) -> bool:
         """A local edit by the daemon itself (command line, API). True if anything changed.
 
         Raises:
             NotAllowed: this device may only read the space.
+            StorageFailure: the disk takes nothing now; nothing changed.
         """
-        if not self.host.can_write():
-            raise NotAllowed("you may read this space but not write in it")
+        self.require_writable()
+        if self.host.refusal is not None:
+            raise self.host.refusal
         try:
             effective = change(self.replica)
         except ReplicaPoisoned as error:
@@ -295,7 +271,7 @@ class DocumentActor:
             self._waiting.append(delivery)
             return
         if self._apply_delivered(delivery):
-            early, self._early = list(self._early), deque(maxlen=GAPPED_MAX)
+            early, self._early = list(self._early), deque(maxlen=EARLY_MAX)
             for each in early:
                 self.deliver(each)
 
@@ -329,6 +305,9 @@ class DocumentActor:
 
     def _changed(self) -> None:
         self.edits_since_snapshot += 1
+        for handle in self._handles:
+            if handle.can_go_on:
+                self.host.after_commit(handle.go_on)
 
     def _show(self, effective: bytes, origin: Handle | None) -> None:
         for handle in tuple(self._handles):

@@ -117,5 +117,5 @@ class DocumentTree:
             order=entry.order,
             trashed=entry.trashed,
             created_ms=entry.created_ms,
-            updated_ms=max(entry.created_ms, self._host.touched.get(entry.doc_id, 0)),
+            updated_ms=min(self._host.touched.get(entry.doc_id, entry.created_ms), self._clock.wall_ms()),
         )

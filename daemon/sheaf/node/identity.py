@@ -90,7 +90,7 @@ async def load_identity(
         device,
         _issue(user, device, clock, clean_name(default_user_name), clean_name(default_device_name)),
     )
-    await _save(store, identity)
+    await _save(store, device, identity.certificate)
     return identity
 
 
@@ -115,14 +115,15 @@ async def rename(
         UsageError: an empty or overlong name.
     """
     old = identity.certificate
-    identity.certificate = _issue(
+    certificate = _issue(
         identity.user,
         identity.device,
         clock,
         old.user_name if user_name is None else clean_name(user_name),
         old.name if device_name is None else clean_name(device_name),
     )
-    await _save(store, identity)
+    await _save(store, identity.device, certificate)
+    identity.certificate = certificate
 
 
 def clean_name(name: str) -> str:
@@ -143,9 +144,6 @@ def _issue(
     )
 
 
-async def _save(store: Store, identity: LocalIdentity) -> None:
-    settings = {
-        "device_id": bytes(identity.device.device_id),
-        "certificate": identity.certificate.raw,
-    }
+async def _save(store: Store, device: DeviceKeys, certificate: DeviceCertificate) -> None:
+    settings = {"device_id": bytes(device.device_id), "certificate": certificate.raw}
     await store.commit(WriteBatch(settings=settings))

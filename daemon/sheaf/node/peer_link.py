@@ -375,13 +375,17 @@ class PeerLink:
         self._guarded(lambda: host.ingest(effect.run, durable))
 
     def _begin(self, space_id: SpaceId, token: int, give_up: SessionEvent) -> SpaceHost | None:
-        """The space to store in, with `give_up` noted; None when it is not open, and `give_up` was done."""
+        """The space to store in, with `give_up` noted; None when it is not open, and `give_up` was done.
+
+        While the disk takes nothing: None, and no answer until the space is opened anew. So the other
+        side sends little more, and gets what it asks for all the same.
+        """
         host = self._owner.host(space_id)
         if host is None:
             self._after(give_up)
-        else:
-            self._storing[token] = (space_id, give_up)
-        return host
+            return None
+        self._storing[token] = (space_id, give_up)
+        return host if host.refusal is None else None
 
     def _after(self, event: SessionEvent) -> None:
         if not self.is_closed:

@@ -389,10 +389,10 @@ class PeerManager:
         """For /metrics."""
         return {
             "peers_connected": float(len(self.links.online_devices())),
-            "connections_made": float(self.links.connections_made),
+            "connections_made_total": float(self.links.connections_made),
             "peer_bytes_sent_total": float(self.links.traffic.sent_bytes),
             "peer_bytes_received_total": float(self.links.traffic.received_bytes),
-            "connections_failed": float(self._failures),
-            "signals_dropped": float(self._signals.dropped),
+            "connections_failed_total": float(self._failures),
+            "signals_dropped_total": float(self._signals.dropped),
             "relays_connected": float(len(self._relays.connected())),
         }

@@ -103,7 +103,7 @@ def _items(rows: Sequence[PendingRow]) -> list[PayloadItem]:
     items: list[PayloadItem] = []
     for doc_id, updates in by_document.items():
         try:
-            merged = [merge_updates(updates)]
+            merged = [merge_updates(updates)] if len(updates) > 1 else updates
         except UpdateRefused:  # a hole between two of them is no error: they go as they are
             merged = updates
         items.extend(PayloadItem(doc_id, PayloadKind.UPDATE, update) for update in merged)

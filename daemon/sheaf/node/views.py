@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import Enum, IntEnum, StrEnum
 from typing import Final, Protocol
 
+from sheaf.content_work.forms import ContentFormat as ContentFormat
+from sheaf.content_work.forms import DocType as DocType
 from sheaf.core.base.ids import DeviceId, DocId, OpId, SpaceId, UserId
 from sheaf.core.space.roles import Role
 from sheaf.node.delivery_state import NOT_DELIVERED, SpaceDelivery
@@ -26,34 +28,30 @@ class Unset(Enum):
 UNSET: Final = Unset.TOKEN
 
 
-class DocType(StrEnum):
-    """A page (block tree, XmlFragment `body`) or a text (Text `text`)."""
-
-    PAGE = "page"
-    TEXT = "text"
-
-
-class ContentFormat(StrEnum):
-    """Forms a document's content can be read and written in."""
-
-    MARKDOWN = "markdown"
-    TEXT = "text"
-    HTML = "html"
-    JSON = "json"
-    YJS = "yjs"
-
-
 class CloseCode(IntEnum):
-    """Why a document's subscriber is let go; the numbers are WebSocket close codes."""
+    """Why a document's subscriber is let go; the numbers are WebSocket close codes.
+
+    4400 to 4499 are final: stock providers do not come back after them (decision 0068). So what is
+    mended by coming back has another number.
+    """
 
     STOPPING = 1001
     STORAGE_FAILED = 1013
     NOT_SIGNED_IN = 4401
     NOT_ALLOWED = 4403
     GONE = 4404
-    TOO_SLOW = 4408
     TOO_BIG = 4413
     REFUSED = 4422
+    TOO_SLOW = 4508
+
+    @property
+    def is_final(self) -> bool:
+        """Whether coming back with the same cannot help."""
+        return FINAL_CODES_FROM <= self < FINAL_CODES_TO
+
+
+FINAL_CODES_FROM: Final = 4400
+FINAL_CODES_TO: Final = 4500
 
 
 class JoinState(StrEnum):
@@ -243,7 +241,8 @@ class LanView:
 
 @dataclass(frozen=True, slots=True)
 class StorageView:
-    """'ok', 'read_only' or 'failed', and how many local edits no peer could have yet."""
+    """'ok', 'low' (saved, but there is little room), 'read_only' (nothing is saved, reading goes on) or
+    'failed' (something cannot be read), and how many local edits no peer could have yet."""
 
     state: str
     detail: str | None
@@ -263,6 +262,8 @@ class StatusView:
     spaces: tuple[SpaceSummary, ...]
     peers: tuple[PeerView, ...]
     relays: tuple[RelayStatus, ...] = ()
+    held_changes: int = 0
+    """What open tabs brought that builds on another device's changes, which have not come yet."""
 
 
 NodeMetrics = Mapping[str, float]
@@ -306,11 +307,19 @@ class DocumentHandle(Protocol):
         """What a replica at `state_vector` lacks. Raises ProtocolViolation on junk."""
         ...
 
-    async def submit(self, update: bytes) -> None:
+    async def submit(self, update: bytes, *, is_state: bool = False) -> None:
         """Hand in an update; returns when it is queued (waits while the inbox is full).
 
+        What it builds on may be missing, and some of it may be another device's: the document takes
+        what it can, and the rest waits for what it lacks.
+
+        Args:
+            update: at most `BACKLOG_BYTES_MAX`.
+            is_state: it is all that the subscriber has beyond a state vector it was asked with.
+
         Raises:
-            UpdateRefused: the inspector or the document refuses it; nothing changed.
+            UpdateRefused: the inspector or the document refuses it.
+            UpdateTooBig: there is more in it than can be taken.
             NotAllowed: the local user may only read.
         """
         ...

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from sheaf.core.base.errors import StorageFailure
 from sheaf.core.base.ids import DocId, LogId, SpaceId
 from sheaf.ports.rows import (
     ClientClaimRow,
@@ -37,6 +38,29 @@ class Store(Protocol):
 
         Raises:
             StorageFailure: disk full, I/O error, closed.
+        """
+        ...
+
+    def watch(self, on_refused: Callable[[StorageFailure], None]) -> None:
+        """Have `on_refused` called, on the event loop, whenever the disk refuses a commit.
+
+        It is called before whoever asked for the commit hears of the failure.
+        """
+        ...
+
+    async def mend(self) -> None:
+        """After a refusal: find out whether the disk takes commits again, and make it so if need be.
+
+        Raises:
+            StorageFailure: it does not; to be asked again later.
+        """
+        ...
+
+    async def free_bytes(self) -> int | None:
+        """Room on the disk; None when unknown.
+
+        Raises:
+            DiskFull: so little that the next commit may find none.
         """
         ...
 

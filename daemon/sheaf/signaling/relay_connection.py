@@ -44,6 +44,8 @@ SENT_S_MAX: Final = 5.0
 ANSWER_S_MAX: Final = 10.0
 ANSWER_BYTES_PER_S_MIN: Final = 16 * 1024
 """What a large answer is given in addition."""
+MOVING_S_MAX: Final = 300.0
+"""How long an answer may take in all while bytes move: it may wait behind a large one on a thin line."""
 SENDS_MAX: Final = 64
 REQUESTS_MAX: Final = 16
 CONTROL_MAX: Final = 4096
@@ -53,6 +55,7 @@ UNASKED_BURST: Final = 512
 UNASKED_PER_S: Final = 1.0
 
 Request = Callable[[int], Frame]
+_ResultT = TypeVar("_ResultT")
 _AnswerT = TypeVar("_AnswerT", MailboxItems, MailboxStored, MailboxStatus, NameplateHeld)
 
 
@@ -124,12 +127,15 @@ class RelayConnection:
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(SENT_S_MAX):
-                async with self._turn:
-                    self._check_open()
-                    await self._send_control()  # (2)
-                    self._sends.append((rid, answer))
-                    await self._socket.send(Send(rid, sealed))
-                return await answer
+                await self._turn.acquire()
+            try:
+                self._check_open()
+                await self._send_control()  # (2)
+                self._sends.append((rid, answer))
+                await self._socket.send(Send(rid, sealed))
+            finally:
+                self._turn.release()
+            return await self._answer_to(answer, SENT_S_MAX)
         except TimeoutError as error:
             if any(waiting is answer for _, waiting in self._sends):
                 self.abort()  # answers are matched by order: one lost, all are (1)
@@ -159,8 +165,7 @@ class RelayConnection:
                 async with self._turn:
                     self._check_open()
                     await self._socket.send(make(number))
-                async with asyncio.timeout(patience_s):
-                    reply = await answer
+                reply = await self._answer_to(answer, patience_s)
             except TimeoutError as error:
                 raise TransportFailure(f"the relay {self._socket.label} does not answer") from error
             finally:
@@ -211,8 +216,7 @@ class RelayConnection:
         try:
             await self.say(Ping())
             asked = self._now()
-            async with asyncio.timeout(patience_s):
-                await pong
+            await self._answer_to(pong, patience_s)
         except (TimeoutError, TransportFailure):
             self.abort()
             return False
@@ -221,6 +225,21 @@ class RelayConnection:
                 self._pong = None
         self._events.round_trip(self._now() - asked)
         return True
+
+    async def _answer_to(self, answer: asyncio.Future[_ResultT], patience_s: float) -> _ResultT:
+        """Wait for an answer; while bytes come or leave, it may only be waiting behind them.
+
+        Raises:
+            TimeoutError: nothing moved for `patience_s`, or it took `MOVING_S_MAX` in all.
+        """
+        async with asyncio.timeout(MOVING_S_MAX):
+            while True:
+                received, unsent = self._socket.received_bytes, self._socket.unsent_bytes
+                await asyncio.wait({answer}, timeout=patience_s)
+                if answer.done():
+                    return answer.result()
+                if self._socket.received_bytes == received and self._socket.unsent_bytes >= unsent:
+                    raise TimeoutError
 
     def abort(self) -> None:
         """End it now, without a word."""

@@ -20,7 +20,14 @@ from sheaf.core.wire.relay_frames import Accepted, Auth, Error, Welcome
 from sheaf.core.wire.relay_url import SOCKET_PATH, RelayUrl
 from sheaf.core.wire.relay_words import RELAY_FRAME_BYTES_MAX, RELAY_VERSION, ErrorCode
 from sheaf.signaling.resolver import Resolver, open_tcp
-from sheaf.signaling.websocket import CLOSE_S_MAX, FrameSocket, RawStream, TunnelIsElsewhere, join_tunnel
+from sheaf.signaling.websocket import (
+    CLOSE_S_MAX,
+    CountingConnection,
+    FrameSocket,
+    RawStream,
+    TunnelIsElsewhere,
+    join_tunnel,
+)
 
 OPEN_S_MAX: Final = 10.0
 """From the name to WELCOME (and ACCEPTED)."""
@@ -95,6 +102,7 @@ class RelayDoor:
             connection = await connect(
                 url.text + SOCKET_PATH,
                 sock=opened,
+                create_connection=CountingConnection,
                 ssl=tls,
                 open_timeout=None,
                 close_timeout=CLOSE_S_MAX,

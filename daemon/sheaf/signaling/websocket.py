@@ -7,10 +7,11 @@ tunnels. PROTOCOL §6 (LAN signalling), §7. Relays are dialled by `relay_socket
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from typing import Final
 
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.connection import Connection
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
@@ -38,6 +39,16 @@ SEND_BYTES_PER_S_MIN: Final = 8 * KIB
 MESSAGE_BYTES_MAX: Final = TUNNEL_BYTES_MAX
 CLOSE_S_MAX: Final = 1.0
 UNSENT_BYTES_MAX: Final = TUNNEL_BYTES_MAX
+
+
+class CountingConnection(ClientConnection):
+    """Counts what has come, also of a message that is not whole yet."""
+
+    received_bytes = 0
+
+    def data_received(self, data: bytes) -> None:
+        self.received_bytes += len(data)
+        super().data_received(data)
 
 
 class FrameSocket:
@@ -110,6 +121,16 @@ class FrameSocket:
         self._connection.transport.abort()
 
     @property
+    def received_bytes(self) -> int:
+        """What has come so far; moves while a large message is on its way. 0 unless we dialled a relay."""
+        return getattr(self._connection, "received_bytes", 0)
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What waits to leave."""
+        return self._connection.transport.get_write_buffer_size()
+
+    @property
     def local_host(self) -> str | None:
         """This machine's address on the connection; None when it is gone."""
         own = self._connection.transport.get_extra_info("sockname")
@@ -163,11 +184,12 @@ async def dial(
         TransportFailure: nobody listens there, or not in time.
     """
     host, _, port = address.rpartition(":")
+    shown = re.sub("%[^]]*", "", address)  # the scope is nobody else's business
     try:
         async with asyncio.timeout(timeout_s):
             opened = await open_tcp(resolver or Resolver(), host.strip("[]"), int(port))
             connection = await connect(
-                f"ws://{address}{PATH}",
+                f"ws://{shown}{PATH}",
                 sock=opened,
                 open_timeout=None,
                 close_timeout=CLOSE_S_MAX,

@@ -18,13 +18,14 @@ from typing import Final, TypeVar
 
 import structlog
 
-from sheaf.core.base.errors import StorageFailure
+from sheaf.core.base.errors import StorageFailure, file_failure, is_full
 from sheaf.core.base.limits import KIB, MIB
 from sheaf.failpoints import failpoint
 from sheaf.storage.damage import DamageLog
-from sheaf.storage.failures import DATABASE_ERRORS, is_fatal, storage_failure
+from sheaf.storage.failures import DATABASE_ERRORS, is_fatal, is_malformed, is_the_disks, storage_failure
 from sheaf.storage.migrate import BUSY_S, Migration, known_migrations, migrate, refuse_foreign
 from sheaf.storage.progress import Progress, StartInterrupted, stop_watching
+from sheaf.storage.room import FULL_BYTES, ROOM_BYTES, free_bytes, full_disk, try_writing
 from sheaf.storage.session import Session
 from sheaf.storage.worker import Worker
 
@@ -46,6 +47,7 @@ _WAL_KEPT_BYTES: Final = 8 * MIB
 _CACHE_KIB: Final = 8 * KIB
 
 Tidy = Callable[[Session], bool]
+OnRefused = Callable[[StorageFailure], None]
 
 _log = structlog.get_logger(__name__)
 
@@ -73,6 +75,17 @@ class DatabaseStats:
     """Quiet moments in which all tidying was done."""
     wal_bytes: int = 0
 
+    def numbers(self) -> dict[str, float]:
+        """Each by its name; those that only rise end in `_total`."""
+        return {
+            "transactions_total": self.transactions,
+            "commits_total": self.groups,
+            "failures_total": self.failures,
+            "checkpoints_total": self.checkpoints,
+            "tidied_total": self.tidied,
+            "wal_bytes": self.wal_bytes,
+        }
+
 
 class Database:
     """The database of one data directory. Make it with `open_database`.
@@ -84,7 +97,8 @@ class Database:
        asked for before that failure could be known: what is stored is always a prefix.
     3. `write` returns after the fsync that covers it.
     4. No cursor outlives its callable.
-    5. After a failed fsync nothing is written any more (FAULTS S6).
+    5. After a failed fsync nothing is written on this connection any more (FAULTS S6); `mend`
+       makes a new one. In a malformed file nothing is written at all.
     """
 
     def __init__(self, *, path: Path, worker: Worker, tidy: Tidy, loop: asyncio.AbstractEventLoop) -> None:
@@ -100,7 +114,12 @@ class Database:
         self._waiting: deque[_Ticket] = deque()  # bounded: each entry is a caller that waits
         self._generation = 0
         self._failed_generation = -1
-        self._broken: str | None = None
+        self._broken: StorageFailure | None = None
+        self._is_malformed = False
+        self._refusal: StorageFailure | None = None
+        """What the disk said to the transactions that are reported next."""
+        self.on_refused: OnRefused = _nobody
+        """Called on the event loop when the disk refused a transaction, before its asker hears of it."""
         self._groups_since = 0
         self._bytes_since = 0
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -137,7 +156,31 @@ class Database:
         try:
             return await self._worker.call(job)
         except DATABASE_ERRORS as error:
-            raise storage_failure(error) from error
+            raise storage_failure(error, self._path.parent) from error
+
+    async def mend(self) -> None:
+        """Find out, by one, whether the disk takes transactions again; on a new connection if need be.
+
+        Raises:
+            StorageFailure: it does not; nothing has changed.
+        """
+        await self._worker.call(self._mend)
+
+    async def free_bytes(self) -> int | None:
+        """Room on the disk of the data directory; None when the system does not say.
+
+        Raises:
+            DiskFull: so little that the next change may find none.
+        """
+
+        def look(_connection: sqlite3.Connection) -> int | None:
+            folder = self._path.parent
+            free = free_bytes(folder)
+            if free is not None and free < FULL_BYTES:
+                raise full_disk(folder)
+            return free
+
+        return await self._worker.call(look)
 
     def started(self) -> None:
         """The start is over; what is done is told to nobody any more."""
@@ -181,7 +224,8 @@ class Database:
             outcomes: list[Exception | None] = [error] * len(tickets)
         else:
             outcomes = [self._transact(session, [ticket]) for ticket in tickets]
-        self._report(tickets, outcomes)
+        refusal, self._refusal = self._refusal, None
+        self._report(tickets, outcomes, refusal)
         self._bytes_since += sum(ticket.payload_bytes for ticket in tickets)
         self._groups_since += 1
         if self._groups_since >= CHECKPOINT_GROUPS or self._bytes_since >= CHECKPOINT_BYTES:
@@ -190,7 +234,8 @@ class Database:
     def _transact(self, session: Session, tickets: Sequence[_Ticket]) -> Exception | None:
         """One transaction for `tickets`; the error that undid it, or None."""
         if self._broken is not None:
-            return StorageFailure(self._broken)
+            self._refusal = self._broken
+            return self._broken
         if len(tickets) == 1 and tickets[0].generation <= self._failed_generation:
             return StorageFailure("An earlier change could not be saved, so this one was not either.")
         try:
@@ -219,15 +264,65 @@ class Database:
             try:
                 session.execute("ROLLBACK")
             except sqlite3.Error as error:
-                self._broken = f"The database is stuck; restart Sheaf. [{error}]"
+                self._broken = StorageFailure(f"The database is stuck, so nothing is saved. [{error}]")
 
     def _judge(self, error: Exception) -> Exception:
         if not isinstance(error, DATABASE_ERRORS):
             return error
-        failure = storage_failure(error)
+        failure = storage_failure(error, self._path.parent)
+        if is_the_disks(error):
+            self._refusal = failure
         if is_fatal(error):
-            self._broken = f"{failure} Nothing more is saved until Sheaf is restarted."
+            self._broken = failure
+            self._is_malformed = is_malformed(error)
         return failure
+
+    def _mend(self, connection: sqlite3.Connection) -> None:
+        folder = self._path.parent
+        free = free_bytes(folder)
+        if free is not None and free < ROOM_BYTES:
+            raise full_disk(folder)
+        try:
+            try_writing(folder)
+            if self._broken is not None:
+                connection = self._connect_again(self._broken)
+            self._prove(self._session_of(connection))
+        except DATABASE_ERRORS as error:
+            raise storage_failure(error, folder) from error
+        except OSError as error:
+            raise (
+                full_disk(folder)
+                if is_full(error)
+                else file_failure(f"Nothing can be written to {folder}, so nothing is saved", error)
+            ) from error
+
+    def _connect_again(self, broken: StorageFailure) -> sqlite3.Connection:
+        """A new connection, once everything committed stands in the database file, written anew.
+
+        Pages of the WAL that an fsync failed for may be on no disk although the kernel shows them;
+        moving them out makes new pages, with an fsync of their own.
+        """
+        if self._is_malformed:
+            raise broken
+        self._session = None
+        connection = self._worker.connect_again()
+        is_busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if is_busy:
+            raise broken
+        self._broken = None
+        return connection
+
+    def _prove(self, session: Session) -> None:
+        """A transaction that writes a page and changes nothing."""
+        row = session.row("PRAGMA user_version")
+        assert row is not None, "a pragma answers"
+        try:
+            session.execute("BEGIN IMMEDIATE")
+            session.execute(f"PRAGMA user_version = {row[0]}")
+            session.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._undo(session)
+            raise self._judge(error) from error
 
     def _checkpoint(self, connection: sqlite3.Connection, mode: str) -> None:
         """Move the WAL into the database. A full disk leaves it for the next time."""
@@ -238,18 +333,30 @@ class Database:
         except sqlite3.Error as error:
             _log.warning("checkpoint failed", error=str(error))
         self.stats.checkpoints += 1
-        self.stats.wal_bytes = self._wal_path.stat().st_size if self._wal_path.exists() else 0
+        self.stats.wal_bytes = _size_of(self._wal_path)
         if self.stats.wal_bytes > WAL_ALARM_BYTES:
             _log.error("write-ahead log too large", wal_bytes=self.stats.wal_bytes)
 
     # ------------------------------------------------------------------ answering (event loop)
 
-    def _report(self, tickets: Sequence[_Ticket], outcomes: Sequence[Exception | None]) -> None:
+    def _report(
+        self,
+        tickets: Sequence[_Ticket],
+        outcomes: Sequence[Exception | None],
+        refusal: StorageFailure | None,
+    ) -> None:
         """Send the outcomes to the loop. It may be gone at the end of a program; then nobody waits."""
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._settle, tickets, outcomes)
+            self._loop.call_soon_threadsafe(self._settle, tickets, outcomes, refusal)
 
-    def _settle(self, tickets: Sequence[_Ticket], outcomes: Sequence[Exception | None]) -> None:
+    def _settle(
+        self,
+        tickets: Sequence[_Ticket],
+        outcomes: Sequence[Exception | None],
+        refusal: StorageFailure | None,
+    ) -> None:
+        if refusal is not None:
+            self.on_refused(refusal)
         if any(outcomes):
             self._generation += 1
         for ticket, error in zip(tickets, outcomes, strict=True):
@@ -318,9 +425,9 @@ async def open_database(
     except DATABASE_ERRORS as error:
         if progress.is_interrupted:
             raise StartInterrupted("The start was interrupted. The database is as it was.") from error
-        raise storage_failure(error) from error
+        raise storage_failure(error, data_dir) from error
     except OSError as error:
-        raise StorageFailure(f"{path} cannot be opened: {error.strerror}.") from error
+        raise file_failure(f"{path} cannot be opened", error) from error
     database = Database(path=path, worker=worker, tidy=tidy, loop=asyncio.get_running_loop())
     database.arm_idle_timer()
     return database
@@ -335,7 +442,7 @@ def make_database(path: Path) -> None:
     try:
         _connect(path, known_migrations(), Progress()).close()
     except DATABASE_ERRORS as error:
-        raise storage_failure(error) from error
+        raise storage_failure(error, path.parent) from error
 
 
 def _connect(path: Path, migrations: Sequence[Migration], progress: Progress) -> sqlite3.Connection:
@@ -374,3 +481,14 @@ def _configure(connection: sqlite3.Connection, path: Path) -> None:
         "wal_autocheckpoint = 4096",  # a safety net; _checkpoint comes earlier
     ):
         connection.execute(f"PRAGMA {pragma}").fetchall()
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _nobody(_failure: StorageFailure) -> None:
+    return None

@@ -6,10 +6,11 @@ in slices, so that a commit never waits for more than one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from sheaf.core.base.errors import StorageFailure
 from sheaf.core.base.ids import DocId, LogId, SpaceId
 from sheaf.ports import (
     ClientClaimRow,
@@ -179,6 +180,18 @@ class SqliteStore:
     async def check(self) -> Sequence[str]:
         """See ports.Store. Reads everything, in slices; commits go in between."""
         return await checks.check(self._database)
+
+    def watch(self, on_refused: Callable[[StorageFailure], None]) -> None:
+        """See ports.Store."""
+        self._database.on_refused = on_refused
+
+    async def mend(self) -> None:
+        """See ports.Store."""
+        await self._database.mend()
+
+    async def free_bytes(self) -> int | None:
+        """See ports.Store."""
+        return await self._database.free_bytes()
 
     def damaged(self) -> Sequence[DamagedRow]:
         """Rows found damaged by reads and checks since opening (FAULTS S7)."""

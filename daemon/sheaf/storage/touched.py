@@ -1,4 +1,4 @@
-"""When documents last changed, by their authors' clocks; for display only.
+"""When documents last changed (node/change_times.py); for display only.
 
 Kept in the row of the document itself. Runs on the worker thread.
 """
@@ -14,15 +14,12 @@ from sheaf.storage.session import Session
 
 
 def put_touched(session: Session, rows: Iterable[TouchedRow]) -> None:
-    """Note changes; of several times the latest stays. A time that is damaged is replaced."""
+    """Note changes; of several times the last one given stays, be it earlier or later."""
     for row in rows:
         doc = session.document(row.space_id, row.doc_id)
-        stored = session.row("SELECT updated_ms, digest FROM documents WHERE doc = ?", (doc,))
-        known = stored[0] if stored and _is_sound(row.space_id, row.doc_id, *stored) else 0
-        latest = max(known, row.updated_ms)
         session.execute(
             "UPDATE documents SET updated_ms = ?, digest = ? WHERE doc = ?",
-            (latest, document_digest(row.space_id, row.doc_id, latest), doc),
+            (row.updated_ms, document_digest(row.space_id, row.doc_id, row.updated_ms), doc),
         )
 
 

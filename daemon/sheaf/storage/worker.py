@@ -65,10 +65,22 @@ class Worker(aiosqlite.Connection):
         self._connection = self._open_database()
         return self._connection
 
+    def _run(self, job: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
+        """On the thread: with the connection there is then, which may not be that of the asking."""
+        return job(self._conn)
+
+    def connect_again(self) -> sqlite3.Connection:
+        """On the thread: close the connection and make a new one, as at the beginning.
+
+        When that fails the closed one stays in its place; whoever uses it gets a `ProgrammingError`.
+        """
+        self._conn.close()
+        return self._keep()
+
     def post(self, job: Callable[[sqlite3.Connection], object]) -> None:
         """Run `job` on the thread; it must not raise. Dropped when closed."""
         if self.is_open:
-            self._tx.put_nowait((None, partial(job, self._conn)))
+            self._tx.put_nowait((None, partial(self._run, job)))
 
     async def call(self, job: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
         """Run `job` on the thread and return its result. Cancelling the caller does not stop it.
@@ -79,7 +91,7 @@ class Worker(aiosqlite.Connection):
         if not self.is_open:
             raise StorageFailure("Sheaf's database is closed.")
         future: asyncio.Future[ResultT] = asyncio.get_running_loop().create_future()
-        self._tx.put_nowait((future, partial(job, self._conn)))
+        self._tx.put_nowait((future, partial(self._run, job)))
         return await future
 
     def finish(self, last: Callable[[sqlite3.Connection], object]) -> asyncio.Future[None]:

@@ -234,6 +234,19 @@ def test_a_disk_that_refuses_is_said_so(tmp_path: Path, clock: ManualClock, auth
     assert not auth.is_valid(grant)
 
 
+def test_who_signs_in_on_a_full_disk_is_let_in_to_read(
+    tmp_path: Path, clock: ManualClock, auth: Authenticator
+) -> None:
+    (tmp_path / "sessions.json").mkdir()
+    secret = auth.redeem(auth.issue_launch_token())
+    assert secret is not None
+    assert auth.session(secret) is not None
+    (tmp_path / "sessions.json").rmdir()
+    clock.advance(1000)
+    assert auth.session(secret) is not None  # and so it is stored
+    assert (tmp_path / "sessions.json").is_file()
+
+
 # --------------------------------------------------------------------------- over HTTP
 
 

@@ -10,7 +10,7 @@ import pytest
 from sheaf.core.base.errors import StorageFailure, TransportFailure
 from sheaf.core.base.ids import DocId, OpId, SpaceId
 from sheaf.core.space.roles import Role
-from sheaf.node.views import CodeState, DocumentView
+from sheaf.node.views import CodeState, DocumentView, StorageView
 from sheaf.ports import RelayState, RelayStatus
 from tests.support.fake_node import BAD_TICKET, CODE, TICKET, FakeNode
 
@@ -253,6 +253,23 @@ async def test_failures_of_the_world_have_their_own_status(
     monkeypatch.setattr(node, "create_space", fail)
     answer = await client.post("/api/v1/spaces", json={"name": "x"})
     assert (answer.status_code, answer.json()["detail"]) == (status, str(error))
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "text"),
+    [
+        ("ok", 200, "ok\n"),
+        ("low", 200, "ok\n"),
+        ("read_only", 503, "storage takes no changes; reading goes on\n"),
+        ("failed", 503, "storage cannot be read\n"),
+    ],
+)
+async def test_health_is_that_of_the_storage(
+    client: httpx.AsyncClient, node: FakeNode, state: str, code: int, text: str
+) -> None:
+    node.storage_view = StorageView(state, "/home/ada is full", 0)
+    answer = await client.get("/healthz", headers={"Authorization": ""})
+    assert (answer.status_code, answer.text) == (code, text)
 
 
 async def test_health_tells_nothing_and_metrics_need_a_credential(client: httpx.AsyncClient) -> None:

@@ -143,7 +143,7 @@ async def test_without_the_package_the_refusal_says_how_to_get_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "keyring", None)
-    with pytest.raises(StorageFailure, match="pip install"):
+    with pytest.raises(StorageFailure, match="pip install keyring"):
         await open_keystore("keyring", tmp_path / "a").load("device")
     assert isinstance(open_keystore("auto", tmp_path / "b"), FileKeyStore)
 

@@ -30,6 +30,21 @@ async def sides() -> AsyncIterator[tuple[WebRtc, WebRtc]]:
         await side.close()
 
 
+async def test_link_local_addresses_are_offered_on_the_lan_only() -> None:
+    asked: list[bool] = []
+
+    def links() -> list[str]:
+        asked.append(True)
+        return []
+
+    side = WebRtc(addresses=lambda: ["127.0.0.1"], link_addresses=links)
+    for use_stun in (True, False):
+        attempt = await side.offer(use_stun=use_stun)
+        await attempt.close()
+        assert bool(asked) is not use_stun
+    await side.close()
+
+
 Joined = tuple[WebRtcChannel, WebRtcChannel, Recorder, Recorder]
 
 

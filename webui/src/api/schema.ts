@@ -1119,6 +1119,8 @@ export interface components {
             device_id: string;
             /** Device Name */
             device_name: string;
+            /** Held Changes */
+            held_changes: number;
             lan: components["schemas"]["Lan"];
             /** Peers */
             peers: components["schemas"]["Peer"][];

@@ -285,6 +285,12 @@ export function ProfileDialog({ onClose }: { onClose: () => void }) {
           <dd>{status.version}</dd>
           <dt>Kept in</dt>
           <dd>{status.data_dir}</dd>
+          <dt>Licences</dt>
+          <dd>
+            <a href="/third-party-licenses.txt" target="_blank" rel="noreferrer">
+              of the packages in this editor
+            </a>
+          </dd>
         </dl>
       ) : null}
     </Dialog>

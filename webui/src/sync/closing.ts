@@ -1,23 +1,22 @@
-/** What the daemon means by each close code of `/sync` (HTTP). */
+/**
+ * What the daemon means by each close code of `/sync` (PROTOCOL 9, decision 0068).
+ *
+ * 4400 to 4499 are final, for stock providers too: sending the same again cannot help. Everything else is mended
+ * by coming back: 1001 (stopping), 1013 (the disk), 4508 (too slow or out of step), and whatever a network does.
+ */
 export type StopReason = "signed_out" | "forbidden" | "gone" | "too_big" | "refused" | "protocol";
 
 export type Verdict = { kind: "retry" } | { kind: "stop"; reason: StopReason };
 
+const reasons: ReadonlyMap<number, StopReason> = new Map([
+  [4401, "signed_out"],
+  [4403, "forbidden"],
+  [4404, "gone"],
+  [4413, "too_big"],
+  [4422, "refused"],
+]);
+
 export function verdictOf(code: number): Verdict {
-  switch (code) {
-    case 4401:
-      return { kind: "stop", reason: "signed_out" };
-    case 4403:
-      return { kind: "stop", reason: "forbidden" };
-    case 4404:
-      return { kind: "stop", reason: "gone" };
-    case 4408:
-      return { kind: "retry" };
-    case 4413:
-      return { kind: "stop", reason: "too_big" };
-    case 4422:
-      return { kind: "stop", reason: "refused" };
-    default:
-      return code >= 4400 && code < 4500 ? { kind: "stop", reason: "protocol" } : { kind: "retry" };
-  }
+  if (code < 4400 || code >= 4500) return { kind: "retry" };
+  return { kind: "stop", reason: reasons.get(code) ?? "protocol" };
 }

@@ -28,6 +28,8 @@ import {
 export interface Socket {
   binaryType: string;
   readonly readyState: number;
+  /** Bytes given to `send` that have not left yet. */
+  readonly bufferedAmount: number;
   onopen: (() => void) | null;
   onmessage: ((event: { data: unknown }) => void) | null;
   onclose: ((event: { code: number }) => void) | null;
@@ -63,9 +65,14 @@ export interface ProviderOptions {
 }
 
 const watch_ms = 5_000;
-/** Awareness is renewed every 15 s and echoed, so a line this silent is asked, and then given up. */
+/**
+ * Awareness is renewed every 15 s and echoed, so a line this silent is asked, and then given up. While bytes
+ * leave it is not silent: the echo waits behind them.
+ */
 const silent_ms = 30_000;
 const probe_ms = 10_000;
+/** A line that lasted this long was a good one; the next pause begins short again. */
+const steady_ms = 10_000;
 
 export class SyncProvider {
   readonly #options: ProviderOptions;
@@ -78,6 +85,9 @@ export class SyncProvider {
   #retry: ReturnType<typeof setTimeout> | null = null;
   #watch: ReturnType<typeof setInterval> | null = null;
   #heardAt = 0;
+  #unsentBytes = 0;
+  #onlineAt: number | null = null;
+  #denied = false;
   #probedAt = 0;
   #closed = false;
   #last: ProviderState | null = null;
@@ -146,6 +156,8 @@ export class SyncProvider {
   #onOpen(socket: Socket): void {
     if (socket !== this.#socket) return;
     this.#heardAt = Date.now();
+    this.#unsentBytes = 0;
+    this.#denied = false;
     this.#ledger = ledger.opened(this.#ledger);
     this.#send(syncFrame(syncStep1, Y.encodeStateVector(this.#options.doc)));
     const { awareness, doc } = this.#options;
@@ -161,12 +173,14 @@ export class SyncProvider {
     const frame = readFrame(bytes);
     switch (frame.kind) {
       case "step1":
+        // A reader is told so before the daemon asks; a role may have changed since the last connection.
+        this.#readOnly = this.#denied;
         this.#answer(frame.stateVector);
         break;
       case "step2":
         Y.applyUpdate(doc, frame.update, this);
         this.#synced = true;
-        this.#attempt = 0;
+        this.#onlineAt ??= Date.now();
         this.#link = { kind: "online" };
         break;
       case "update":
@@ -179,6 +193,7 @@ export class SyncProvider {
         this.#send(awarenessFrame(encodeAwarenessUpdate(awareness, [...awareness.getStates().keys()])));
         break;
       case "denied":
+        this.#denied = true;
         this.#readOnly = true;
         break;
       case "ack":
@@ -219,11 +234,13 @@ export class SyncProvider {
 
   #onClose(socket: Socket, code: number): void {
     if (socket !== this.#socket || this.#closed) return;
+    const wasSteady = this.#onlineAt !== null && Date.now() - this.#onlineAt >= steady_ms;
     this.#drop();
     const verdict = verdictOf(code);
     if (verdict.kind === "stop") {
       this.#link = { kind: "stopped", reason: verdict.reason };
     } else {
+      if (wasSteady) this.#attempt = 0;
       this.#link = { kind: "offline" };
       const delay = retryDelayMs(this.#attempt, (this.#options.entropy ?? Math.random)());
       this.#attempt += 1;
@@ -236,6 +253,7 @@ export class SyncProvider {
   #drop(): void {
     const socket = this.#socket;
     this.#socket = null;
+    this.#onlineAt = null;
     if (socket) {
       socket.onopen = socket.onmessage = socket.onclose = null;
       if (socket.readyState <= 1) socket.close();
@@ -249,6 +267,9 @@ export class SyncProvider {
   /** Timers of hidden tabs are slowed to one a minute, so silence is first asked about, then believed. */
   #checkSilence = (): void => {
     const now = Date.now();
+    const unsentBytes = this.#socket?.bufferedAmount ?? 0;
+    if (unsentBytes < this.#unsentBytes) this.#heardAt = now;
+    this.#unsentBytes = unsentBytes;
     if (!this.#isOpen() || now - this.#heardAt < silent_ms) return;
     if (this.#probedAt < this.#heardAt) {
       this.#probedAt = now;

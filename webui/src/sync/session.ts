@@ -32,6 +32,8 @@ export interface DocumentSession {
 
 function openSocket(documentId: DocumentId): Socket {
   const address = new URL(`/sync/${documentId}`, location.href);
+  // Counts of durable frames come only to those who ask: stock providers log an error for each.
+  address.searchParams.set("ack", "1");
   address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
   // WebSocket's handlers take richer events than Socket's: assignable in fact, not in the DOM's types.
   return new WebSocket(address) as unknown as Socket;

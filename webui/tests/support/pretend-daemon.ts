@@ -31,6 +31,7 @@ function deniedFrame(): Uint8Array {
 export class PretendSocket implements Socket {
   binaryType = "";
   readyState = 0;
+  bufferedAmount = 0;
   onopen: (() => void) | null = null;
   onmessage: ((event: { data: unknown }) => void) | null = null;
   onclose: ((event: { code: number }) => void) | null = null;

@@ -120,7 +120,7 @@ describe("the line to the daemon", () => {
     one.provider.destroy();
   });
 
-  it.each([1001, 1006, 1013, 4408])("comes back after close code %i", async (code) => {
+  it.each([1001, 1006, 1009, 1013, 4508])("comes back after close code %i", async (code) => {
     const daemon = new PretendDaemon();
     const one = tab(daemon);
     await settle();
@@ -165,6 +165,52 @@ describe("the line to the daemon", () => {
     one.provider.destroy();
   });
 
+  it("keeps a line that is silent while what it sent is still leaving", async () => {
+    const daemon = new PretendDaemon();
+    const one = tab(daemon);
+    await settle();
+    daemon.receive = () => undefined;
+    const [socket] = daemon.sockets;
+    if (!socket) throw new Error("not connected");
+    socket.bufferedAmount = 6_000_000;
+    const leaving = setInterval(() => {
+      socket.bufferedAmount = Math.max(0, socket.bufferedAmount - 50_000);
+    }, 1_000);
+    await vi.advanceTimersByTimeAsync(110_000);
+    expect(daemon.opened).toBe(1);
+    clearInterval(leaving);
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(daemon.opened).toBeGreaterThan(1);
+    one.provider.destroy();
+  });
+
+  it("comes back ever more slowly to a daemon that hangs up at once", async () => {
+    const daemon = new PretendDaemon();
+    const one = tab(daemon);
+    await settle();
+    for (let half = 0; half < 120; half += 1) {
+      daemon.stop(4508);
+      await vi.advanceTimersByTimeAsync(500);
+    }
+    expect(daemon.opened).toBeLessThan(25);
+    one.provider.destroy();
+  });
+
+  it("writes again once it is an editor, after having been a reader", async () => {
+    const daemon = new PretendDaemon();
+    daemon.readOnly = true;
+    const one = tab(daemon);
+    await settle();
+    expect(one.provider.state.readOnly).toBe(true);
+    daemon.readOnly = false;
+    daemon.stop();
+    await vi.advanceTimersByTimeAsync(6_000);
+    expect(one.provider.state.readOnly).toBe(false);
+    one.text.insert(0, "mine to write now");
+    expect(serverText(daemon)).toBe("mine to write now");
+    one.provider.destroy();
+  });
+
   it("shows other people's cursors and forgets them when the line drops", async () => {
     const daemon = new PretendDaemon();
     const one = tab(daemon);
@@ -202,5 +248,9 @@ describe("frames and pauses", () => {
 
   it("retries on codes outside of 4400 to 4499", () => {
     for (const code of [1000, 1001, 1006, 1011, 1013, 4399, 4500]) expect(verdictOf(code).kind).toBe("retry");
+  });
+
+  it("stops on every code from 4400 to 4499, as stock providers do", () => {
+    for (let code = 4400; code < 4500; code += 1) expect(verdictOf(code).kind).toBe("stop");
   });
 });

@@ -45,4 +45,6 @@ CLOCK_MAX: Final = 2**31
 """Yjs clocks and lengths stay below this."""
 UPDATE_NESTING_MAX: Final = 64
 UPDATE_BYTES_MAX: Final = 8 * MIB
+BACKLOG_BYTES_MAX: Final = 32 * MIB
+"""What a tab may bring back in one message; it is taken apart into smaller updates."""
 INTEGER_MAX: Final = 2**53 - 1

@@ -12,7 +12,8 @@ What an accepted update guarantees:
 1. Every client id is below 2^53 and has one section; its structs are contiguous and not empty.
 2. Clocks and lengths, of structs and deletions, stay below 2^31.
 3. Only what Yjs 13 writes: GC, and items with known content and type numbers. No Skip: it stands
-   for a hole, and a Y.Doc must never hold a pending struct. No sub-documents, no XML hooks, no
+   for a hole, and a Y.Doc must never hold a pending struct (an update that is taken apart before it
+   goes anywhere may have them, `UpdateLimits.has_holes`). No sub-documents, no XML hooks, no
    yrs-only moves and weak links: nothing in Sheaf makes them and other replicas choke on them.
 4. An item refers only to earlier items of its own client, has two different neighbours, and
    names no struct of this update as its parent that cannot be one.
@@ -27,17 +28,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from sheaf.core.base.errors import UpdateRefused
+from sheaf.core.base.errors import UpdateRefused, UpdateTooBig
 from sheaf.core.base.limits import CLOCK_MAX
 from sheaf.core.crdt.lib0 import check_json, read_string, read_uvar, skip_any, skip_bytes, utf16_length
 from sheaf.core.crdt.update_summary import DEFAULT_LIMITS, ClockRange, UpdateLimits, UpdateSummary
 
-__all__ = ["ClockRange", "UpdateLimits", "UpdateSummary", "inspect_update", "value_spans"]
+__all__ = ["ClockRange", "UpdateLimits", "UpdateSummary", "inspect_update", "skip_content", "value_spans"]
 
 _HAS_LEFT, _HAS_RIGHT, _HAS_KEY = 0x80, 0x40, 0x20
 _NEIGHBOURS: Final = _HAS_LEFT | _HAS_RIGHT
 _REF_MASK: Final = 0x1F
 _GC, _DELETED, _JSON, _BINARY, _STRING, _EMBED, _FORMAT, _TYPE, _ANY = range(9)
+_SKIP: Final = 10
+"""Stands for a hole; only with `UpdateLimits.has_holes`."""
 _NAMED_TYPE: Final = 3
 """Y.XmlElement: its type number is followed by the element's name."""
 _TYPE_NUMBERS: Final = frozenset({0, 1, 2, 3, 4, 6})
@@ -53,6 +56,7 @@ class _Findings:
     needs: dict[int, int] = field(default_factory=dict)
     roots: set[str] = field(default_factory=set)
     struct_count: int = 0
+    has_holes: bool = False
     places: array[int] = field(default_factory=lambda: array("q"))
     spans: list[tuple[int, int, bool]] | None = None
     """Where values are, when that is asked for: from, to, and whether it is JSON text."""
@@ -83,9 +87,10 @@ def inspect_update(data: bytes, *, limits: UpdateLimits = DEFAULT_LIMITS) -> Upd
     Raises:
         UpdateRefused: it is malformed, or asks for something the rules above exclude.
             The caller drops it and, if a person or device sent it, says so.
+        UpdateTooBig: it has more bytes than the limits allow.
     """
     if len(data) > limits.bytes_max:
-        raise UpdateRefused("the update is too large")
+        raise UpdateTooBig("the update is too large")
     found = _Findings(limits)
     try:
         pos = _walk_clients(data, found)
@@ -104,6 +109,7 @@ def inspect_update(data: bytes, *, limits: UpdateLimits = DEFAULT_LIMITS) -> Upd
         found.struct_count,
         found.places,
         bool(found.parents),
+        found.has_holes,
     )
 
 
@@ -151,6 +157,11 @@ def _walk_structs(
             if not follows_collected:
                 found.places.extend((client, clock, -1, 0, 1))
             follows_collected = True
+        elif ref == _SKIP and found.limits.has_holes:
+            length, pos = read_uvar(data, pos)
+            found.add_dead(client, clock, length)
+            found.has_holes = True
+            follows_collected = False
         else:
             follows_collected = False
             if info & _NEIGHBOURS:
@@ -253,6 +264,15 @@ def _skip_content(
         if found.spans is not None:
             found.spans.append((start, pos, ref == _JSON))
     return length, pos
+
+
+def skip_content(data: bytes, pos: int, ref: int) -> tuple[int, int]:
+    """Content, but no string, of an item of an accepted update: its length and the position after it."""
+    if ref == _DELETED:
+        return read_uvar(data, pos)
+    if ref == _TYPE:
+        return 1, _skip_type(data, pos)
+    return _skip_content(data, pos, 0, 0, ref, _Findings(DEFAULT_LIMITS))
 
 
 def _skip_type(data: bytes, pos: int) -> int:

@@ -23,6 +23,8 @@ class UpdateLimits:
     nesting_max: int = base_limits.UPDATE_NESTING_MAX
     clients_max: int = 65_536
     delete_ranges_max: int = 500_000
+    has_holes: bool = False
+    """Whether structs that stand for a hole are allowed."""
 
 
 DEFAULT_LIMITS: Final = UpdateLimits()
@@ -48,6 +50,7 @@ class UpdateSummary:
         items from that clock on lie: another item's client and clock (client -1: a root), and 1
         if that item is the parent rather than a neighbour.
     has_nested_items: an item names another item as its parent.
+    has_holes: structs are left out in the middle; no document can take it as it is.
     """
 
     clients: dict[int, ClockRange]
@@ -57,6 +60,7 @@ class UpdateSummary:
     struct_count: int
     places: array[int]
     has_nested_items: bool
+    has_holes: bool = False
 
     @property
     def is_empty(self) -> bool:

@@ -137,12 +137,12 @@ class Dialer:
         return self.wake(now)
 
     def sighted(self, device: DeviceId, addresses: Iterable[str], now: Seconds) -> list[DialEffect]:
-        """A device announces itself on the LAN at these addresses."""
+        """A device announces itself on the LAN at these addresses; those of a link (`%`) are tried last."""
         entry = self._devices.get(device)
         if entry is None:
             return []
         is_news = False
-        for address in addresses:
+        for address in sorted(addresses, key=lambda each: "%" not in each):
             is_news |= not entry.addresses.pop(address, False)
             entry.addresses[address] = True
         while len(entry.addresses) > ADDRESSES_MAX:

@@ -2,14 +2,15 @@
 
 lib0 framing: a message number, then length-prefixed fields. The numbers are those of the
 stock Yjs providers (0 sync, 1 awareness, 2 auth, 3 query awareness); 101 is Sheaf's
-"committed" message, which stock providers ignore. Decoders are total: a whole message or
+"committed" message, sent only to clients that ask for it, because stock providers log an
+error for each number they do not know. Decoders are total: a whole message or
 `WireError`. What an update holds is the inspector's business, not this module's; it must
 not know documents, sockets or pycrdt.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from sheaf.core.base.errors import WireError
@@ -38,9 +39,13 @@ class SyncStep1:
 
 @dataclass(frozen=True, slots=True)
 class SyncUpdate:
-    """A Yjs update (step 2 or update): what the sender believes we lack. Not inspected yet."""
+    """A Yjs update (step 2 or update): what the sender believes we lack. Not inspected yet.
+
+    `is_state`: it is a step 2, all the sender has that the asker's state vector lacked.
+    """
 
     update: bytes
+    is_state: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +164,7 @@ def _decode_sync(reader: LibReader) -> SyncMessage:
     if step == SYNC_STEP1:
         return SyncStep1(payload)
     if step in (SYNC_STEP2, SYNC_UPDATE):
-        return SyncUpdate(payload)
+        return SyncUpdate(payload, is_state=step == SYNC_STEP2)
     raise WireError("an unknown sync step")
 
 
