@@ -32,9 +32,16 @@ from sheaf.api.metrics import OutsideNumbers
 from sheaf.api.server import BoundDoor, LocalServer, bind_door
 from sheaf.clock import SystemClock, system_entropy
 from sheaf.config import ReadyInfo, Settings
-from sheaf.core.base.errors import DiskFull, TransportFailure
+from sheaf.core.base.errors import DiskFull, StorageFailure, TransportFailure
 from sheaf.core.wire.relay_url import RelayUrl
-from sheaf.data_dir import DaemonFile, remove_daemon_file, write_daemon_file
+from sheaf.data_dir import (
+    WITHOUT_MODES_ADVICE,
+    DaemonFile,
+    keeps_no_modes,
+    remove_daemon_file,
+    without_modes,
+    write_daemon_file,
+)
 from sheaf.discovery.interfaces import describe_interfaces
 from sheaf.discovery.mdns import MdnsDiscovery
 from sheaf.discovery.network import (
@@ -211,12 +218,13 @@ async def _start(settings: Settings, stack: AsyncExitStack, progress: Progress) 
     data_dir = settings.data_dir
     lock = lock_data_dir(data_dir, wall_ms=clock.wall_ms())
     door = _bind(settings, stack)
+    _look_at_file_system(data_dir, accept_shared=settings.accept_shared_files)
     refuse_lost_database(data_dir, has_keys=has_keys(data_dir))
     store = await open_store(data_dir, clock=clock, lock=lock, progress=progress)
     stack.push_async_callback(store.close)
     problems = await _check_after_update(store, data_dir, progress)
     identity = await load_identity(
-        keystore=open_keystore("auto", data_dir),
+        keystore=open_keystore("auto", data_dir, accept_shared=settings.accept_shared_files),
         store=store,
         clock=clock,
         entropy=system_entropy,
@@ -263,6 +271,15 @@ async def _check_after_update(store: SqliteStore, data_dir: Path, progress: Prog
         return ()
     progress.begin("checking the database after the update")
     return await store.check()
+
+
+def _look_at_file_system(data_dir: Path, *, accept_shared: bool) -> None:
+    """Before anything is written: where no permissions are kept, documents are for everybody."""
+    if not keeps_no_modes(data_dir):
+        return
+    if not accept_shared:
+        raise StorageFailure(f"{without_modes(data_dir)} Sheaf did not start. {WITHOUT_MODES_ADVICE}")
+    logger.warning("others can read the data: the file system keeps no permissions", path=str(data_dir))
 
 
 def _bind(settings: Settings, stack: AsyncExitStack) -> BoundDoor:

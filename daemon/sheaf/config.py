@@ -52,6 +52,8 @@ class Settings(BaseSettings):
     stun: Addresses = ()
     """HOST:PORT of STUN servers besides those of the relays."""
     open_browser: bool = True
+    accept_shared_files: bool = False
+    """Keep keys and documents where the file system has no permissions (decision 0065)."""
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     user_name: Annotated[str, Field(min_length=1, max_length=200)] | None = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -36,6 +37,39 @@ def default_data_dir() -> Path:
     import platformdirs
 
     return platformdirs.user_data_path("sheaf", appauthor=False)
+
+
+def keeps_no_modes(folder: Path) -> bool:
+    """Whether the file system of `folder` ignores permissions (exFAT, SMB …), so that others read along.
+
+    Found out with a file that is made for its owner only and removed at once. False where none can
+    be made.
+    """
+    probe = folder / f".modes-{os.getpid()}"
+    try:
+        descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return False
+    try:
+        return stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o077 != 0
+    finally:
+        os.close(descriptor)
+        probe.unlink(missing_ok=True)
+
+
+def without_modes(folder: Path) -> str:
+    """What that means, and what to do: a sentence or two."""
+    return (
+        f"{folder} is on a file system that keeps no permissions (exFAT, SMB …): other users of this "
+        "computer can read keys and documents there, and chmod changes nothing."
+    )
+
+
+WITHOUT_MODES_ADVICE: Final = (
+    "Choose a data directory on another disk with --data-dir, or mount this one for yourself alone "
+    "(umask=077; for SMB file_mode=0600,dir_mode=0700). If nobody else uses this computer: "
+    "--accept-shared-files."
+)
 
 
 def write_daemon_file(data_dir: Path, daemon: DaemonFile) -> None:

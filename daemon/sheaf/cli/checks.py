@@ -69,6 +69,8 @@ def _version(_session: Session) -> Iterator[Finding]:
 
 
 def _data_dir(session: Session) -> Iterator[Finding]:
+    from sheaf.data_dir import WITHOUT_MODES_ADVICE, keeps_no_modes, without_modes
+
     path = session.data_dir
     if not path.exists():
         yield Finding("data", Verdict.OK, f"{path} does not exist yet; `sheaf up` makes it")
@@ -80,6 +82,9 @@ def _data_dir(session: Session) -> Iterator[Finding]:
         )
     elif os.name != "nt" and info.st_uid != os.geteuid():
         yield Finding("data", Verdict.WARNING, f"{path} belongs to another user", "Run Sheaf as its owner.")
+    elif keeps_no_modes(path):
+        yield Finding("data", Verdict.WARNING, without_modes(path), WITHOUT_MODES_ADVICE)
+        return  # what chmod could do for single files does not help here
     elif _is_open_to_others(info):
         yield Finding("data", Verdict.WARNING, f"others can look into {path}", f"chmod 700 {path}")
     else:

@@ -52,6 +52,13 @@ def up(
             help="Begin without documents where the database was lost; the device keeps its keys.",
         ),
     ] = False,
+    accept_shared_files: Annotated[
+        bool,
+        typer.Option(
+            "--accept-shared-files",
+            help="Use a disk that keeps no permissions (exFAT, SMB), where others can read the data.",
+        ),
+    ] = False,
     no_open: Annotated[bool, typer.Option("--no-open", help="Do not open the browser.")] = False,
     log_format: Annotated[
         str | None, typer.Option("--log-format", metavar="text|json", help="How to log. [text]")
@@ -82,6 +89,7 @@ def up(
             peers=tuple(peer) if peer else None,
             relays=tuple(relay) if relay else None,
             stun=tuple(stun) if stun else None,
+            accept_shared_files=True if accept_shared_files else None,
             open_browser=False if no_open else None,
             log_format=log_format,
             log_level=log_level,

@@ -21,11 +21,14 @@ PROFILE_FILE: Final = "keyring-profile"
 """Its presence says that the secrets are in the keyring, and under which name."""
 
 
-def open_keystore(kind: Kind, data_dir: Path) -> KeyStore:
+def open_keystore(kind: Kind, data_dir: Path, *, accept_shared: bool = False) -> KeyStore:
     """The keystore of `data_dir`.
 
     `auto` takes what the directory has used so far; a new one gets the keyring if a usable
     one is there, else files. The keyring itself is not asked yet.
+
+    Args:
+        accept_shared: see `FileKeyStore`.
 
     Raises:
         StorageFailure: the other kind was asked for than the directory's secrets are in, or
@@ -39,7 +42,7 @@ def open_keystore(kind: Kind, data_dir: Path) -> KeyStore:
         )
     chosen = used or (kind if kind != "auto" else ("keyring" if has_usable_keyring() else "file"))
     if chosen == "file":
-        return FileKeyStore(directory=data_dir / KEYS_DIR)
+        return FileKeyStore(directory=data_dir / KEYS_DIR, accept_shared=accept_shared)
     try:
         return KeyringKeyStore(profile=_profile(data_dir))
     except OSError as error:

@@ -163,3 +163,29 @@ def test_a_keyring_that_never_answers_does_not_keep_the_program_from_ending() ->
         [sys.executable, "-c", SILENT_KEYRING], capture_output=True, text=True, timeout=60, check=False
     )
     assert "The system keyring does not answer. Unlock it and try again." in ended.stderr
+
+
+@pytest.fixture
+def without_modes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system on which every file shows 0777."""
+    monkeypatch.setattr("sheaf.keystore.file.keeps_no_modes", lambda folder: True)
+
+
+@pytest.mark.usefixtures("without_modes")
+async def test_where_no_modes_are_kept_the_advice_is_not_chmod(tmp_path: Path) -> None:
+    (tmp_path / "keys").mkdir(mode=0o777)
+    (tmp_path / "keys").chmod(0o777)
+    with pytest.raises(StorageFailure, match=r"keeps no permissions.*another disk.*--accept-shared-files"):
+        await FileKeyStore(directory=tmp_path / "keys").save("device", b"secret")
+    accepting = FileKeyStore(directory=tmp_path / "keys", accept_shared=True)
+    await accepting.save("device", b"secret")
+    (tmp_path / "keys" / "device").chmod(0o777)
+    assert await accepting.load("device") == b"secret"
+
+
+async def test_a_shared_key_is_refused_where_modes_are_kept_whatever_was_accepted(tmp_path: Path) -> None:
+    store = FileKeyStore(directory=tmp_path / "keys", accept_shared=True)
+    await store.save("device", b"secret")
+    (tmp_path / "keys" / "device").chmod(0o640)
+    with pytest.raises(StorageFailure, match="chmod 600"):
+        await store.load("device")
