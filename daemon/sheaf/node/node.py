@@ -253,6 +253,7 @@ class Node(DocumentDesk):
             spaces=tuple(self.spaces()),
             peers=tuple(self.peers()),
             relays=self._relays.statuses(),
+            clones=tuple(self._peers.clone_views()),
         )
 
     def _lan(self) -> LanView:
@@ -273,6 +274,7 @@ class Node(DocumentDesk):
             stun=network.stun(),
             relays=[relay.status for relay in network.relays.relays()] if network.relays else (),
             peers=self.peers(),
+            clones=self._peers.clone_views(),
         )
 
     def _storage(self) -> StorageView:

@@ -233,6 +233,17 @@ class PeerView:
 
 
 @dataclass(frozen=True, slots=True)
+class CloneView:
+    """A device whose identity two daemons use: a copied data folder. `what` and `do` are sentences."""
+
+    device_id: DeviceId
+    is_self: bool
+    noticed_ms: int
+    what: str
+    do: str
+
+
+@dataclass(frozen=True, slots=True)
 class LanView:
     """How this daemon can be reached on the local network."""
 
@@ -263,6 +274,7 @@ class StatusView:
     spaces: tuple[SpaceSummary, ...]
     peers: tuple[PeerView, ...]
     relays: tuple[RelayStatus, ...] = ()
+    clones: tuple[CloneView, ...] = ()
 
 
 NodeMetrics = Mapping[str, float]
