@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sheaf.core.base.ids import DeviceId
-from sheaf.node.views import LanView, PeerState
+from sheaf.node.views import CloneView, LanView, PeerState
 from sheaf.ports import InterfaceStatus, MulticastStatus, RelayStatus, StunReport
 
 
@@ -58,3 +58,4 @@ class NetworkView:
     relays: tuple[RelayStatus, ...]
     peers: tuple[NetworkPeerView, ...]
     findings: tuple[NetworkFinding, ...]
+    clones: tuple[CloneView, ...] = ()
