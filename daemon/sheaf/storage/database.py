@@ -18,14 +18,14 @@ from typing import Final, TypeVar
 
 import structlog
 
-from sheaf.core.base.errors import StorageFailure, file_failure, is_full
+from sheaf.core.base.errors import StorageFailure, file_failure
 from sheaf.core.base.limits import KIB, MIB
 from sheaf.failpoints import failpoint
 from sheaf.storage.damage import DamageLog
 from sheaf.storage.failures import DATABASE_ERRORS, is_fatal, is_malformed, is_the_disks, storage_failure
 from sheaf.storage.migrate import BUSY_S, Migration, known_migrations, migrate, refuse_foreign
 from sheaf.storage.progress import Progress, StartInterrupted, stop_watching
-from sheaf.storage.room import FULL_BYTES, ROOM_BYTES, free_bytes, full_disk, try_writing
+from sheaf.storage.room import look, require_room
 from sheaf.storage.session import Session
 from sheaf.storage.worker import Worker
 
@@ -172,15 +172,7 @@ class Database:
         Raises:
             DiskFull: so little that the next change may find none.
         """
-
-        def look(_connection: sqlite3.Connection) -> int | None:
-            folder = self._path.parent
-            free = free_bytes(folder)
-            if free is not None and free < FULL_BYTES:
-                raise full_disk(folder)
-            return free
-
-        return await self._worker.call(look)
+        return await self._worker.call(lambda _: look(self._path.parent))
 
     def started(self) -> None:
         """The start is over; what is done is told to nobody any more."""
@@ -279,22 +271,15 @@ class Database:
 
     def _mend(self, connection: sqlite3.Connection) -> None:
         folder = self._path.parent
-        free = free_bytes(folder)
-        if free is not None and free < ROOM_BYTES:
-            raise full_disk(folder)
+        require_room(folder)
         try:
-            try_writing(folder)
             if self._broken is not None:
                 connection = self._connect_again(self._broken)
             self._prove(self._session_of(connection))
         except DATABASE_ERRORS as error:
             raise storage_failure(error, folder) from error
         except OSError as error:
-            raise (
-                full_disk(folder)
-                if is_full(error)
-                else file_failure(f"Nothing can be written to {folder}, so nothing is saved", error)
-            ) from error
+            raise file_failure(f"{self._path} cannot be opened again", error) from error
 
     def _connect_again(self, broken: StorageFailure) -> sqlite3.Connection:
         """A new connection, once everything committed stands in the database file, written anew.
