@@ -206,6 +206,22 @@ async def test_s6_after_a_failed_fsync_a_new_connection_writes_on(database: Data
     assert await database.read(names) == ["before", "later"]
 
 
+async def test_a_database_that_is_gone_is_not_made_anew_while_a_daemon_runs(
+    database: Database, tmp_path: Path
+) -> None:
+    with pytest.raises(StorageFailure):
+        await database.write(raising(sqlite_error(sqlite3.SQLITE_IOERR_FSYNC, "SQLITE_IOERR_FSYNC")))
+    away = tmp_path / "away.db"
+    await database.read(lambda session: session.connection.close())  # so that nothing is written at its end
+    (tmp_path / "sheaf.db").rename(away)
+    with pytest.raises(StorageFailure, match="cannot be opened"):
+        await database.mend()
+    assert not (tmp_path / "sheaf.db").exists()
+    away.rename(tmp_path / "sheaf.db")
+    await database.mend()
+    await database.write(partial(put, name="after"))
+
+
 async def test_nothing_is_mended_while_the_disk_still_refuses(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
