@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from sheaf.core.base.errors import ProtocolViolation
+from sheaf.core.base.errors import ProtocolViolation, StorageFailure
 from sheaf.core.base.ids import DeviceId, LogId, SpaceId, UserId
 from sheaf.core.base.limits import PEER_PROBE_S
 from sheaf.core.base.machine import Entropy
@@ -313,10 +313,13 @@ class PeerLinks:
         """A holder of a ticket asks to come in; answered once the admission is durable."""
         try:
             ops = self._invitations.admit(effect.request, link.transcript)
+            host = self._library.host(effect.request.space_id)
         except ProtocolViolation as error:
             link.join_answer(effect.token, str(error))
             return
-        host = self._library.host(effect.request.space_id)
+        except StorageFailure:
+            link.join_answer(effect.token, "the inviting device cannot save anything now; try again later")
+            return
         host.seal_now()
         host.after_commit(lambda: link.join_answer(effect.token, ops))
 

@@ -161,11 +161,6 @@ class SpaceHost:
         """Why nothing can be written now; reading goes on. None when writing works."""
         return self._committer.refusal
 
-    @property
-    def has_failed(self) -> bool:
-        """Whether what is in memory may differ from the disk, because a commit failed."""
-        return self._committer.failure is not None
-
     def refuse_writes(self, refusal: StorageFailure) -> None:
         """The disk takes nothing now: serve what is stored, until another host takes over."""
         self._committer.refuse(refusal)

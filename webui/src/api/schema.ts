@@ -1162,7 +1162,8 @@ export interface components {
         };
         /**
          * Storage
-         * @description Whether edits reach the disk.
+         * @description Whether edits reach the disk: `ok`; `low`, but there is little room; `read_only`, they do not, but
+         *     reading goes on; `failed`, something cannot even be read.
          */
         Storage: {
             /** Detail */
