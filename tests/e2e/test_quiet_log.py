@@ -162,7 +162,8 @@ GAUGES = (
 )
 COUNTERS = (
     "connections_failed connections_made door_refusals lan_refusals mailbox_items_put peer_bytes_received "
-    "peer_bytes_sent signals_dropped storage_commits storage_failures storage_transactions sync_sockets_closed"
+    "peer_bytes_sent signals_dropped storage_commits storage_failures "
+    "storage_transactions sync_sockets_closed"
 )
 
 
