@@ -277,12 +277,17 @@ class Library:
         return True
 
     async def _renew_all(self) -> None:
-        """The disk takes changes again: open every space anew, for writing."""
+        """The disk takes changes again: open every space anew, for writing.
+
+        One at a time, and not those that are being opened again anyhow: of two that open the same
+        space one would not know what the other has written meanwhile.
+        """
         for host in tuple(self._hosts.values()):
-            if host.refusal is None:
-                continue
             with suppress(StorageFailure):
                 await host.flush()  # what was on its way before the disk refused
+            is_current = self._hosts.get(host.space_id) is host and host.space_id not in self._closed
+            if host.refusal is None or not is_current:
+                continue
             try:
                 await self._open(host.space_id)
             except SheafError as failure:
