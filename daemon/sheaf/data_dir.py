@@ -43,8 +43,10 @@ def keeps_no_modes(folder: Path) -> bool:
     """Whether the file system of `folder` ignores permissions (exFAT, SMB …), so that others read along.
 
     Found out with a file that is made for its owner only and removed at once. False where none can
-    be made.
+    be made, and on Windows, whose permissions are no modes.
     """
+    if os.name == "nt":
+        return False
     probe = folder / f".modes-{os.getpid()}"
     try:
         descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
