@@ -1,4 +1,4 @@
-"""Telling the service manager that we are ready, alive and stopping (TRAPS 1.7, FAULTS A11).
+"""Telling the service manager that we are ready, alive and stopping (FAULTS A11).
 
 The sd_notify protocol is one datagram to `$NOTIFY_SOCKET`. `WATCHDOG=1` is sent from the
 event loop only after a real probe: the loop was not late, and the storage thread answered.

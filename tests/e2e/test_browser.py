@@ -127,7 +127,7 @@ async def licences_shown(page: Page) -> str:
     """Follow the link in the dialog *You* and return what the new tab shows."""
     await page.locator(".profile-button").click()
     async with page.context.expect_page() as opened:
-        await page.get_by_role("link", name="of the packages in this editor").click()
+        await page.get_by_role("link", name="npm packages and their licences").click()
     tab = await opened.value
     words = await tab.locator("body").inner_text()
     await tab.close()

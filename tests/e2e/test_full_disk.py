@@ -124,6 +124,10 @@ class SmallDisk:
     def make_room(self) -> None:
         self._filler.unlink()
 
+    def remount(self, options: str) -> None:
+        command = ["mount", "-o", f"remount,{options}", str(self.path)]
+        subprocess.run(command, check=True, timeout=10)
+
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
@@ -223,6 +227,20 @@ async def test_s5_a_migration_on_a_full_disk_waits_for_room(service: Service) ->
     service.disk.make_room()
     await eventually(lambda: service.manager.state == "active", timeout_s=LONG_S)
     assert service.manager.ends == []
+
+
+@pytest.mark.netns
+def test_s6_a_start_on_a_read_only_disk_says_so_until_it_is_writable(service: Service) -> None:
+    document_id = written_before(service)
+    assert service.daemon.stop() == 0
+    service.disk.remount("ro")
+    service.manager.start()
+    wait_until(lambda: len(service.manager.ends) == 2, timeout_s=LONG_S)
+    service.disk.remount("rw")
+    wait_until(lambda: service.manager.state == "active", timeout_s=LONG_S)
+    assert assert_reads_go_on(service.daemon, document_id) == "kept\n"
+    assert set(service.manager.ends) == {"1"}
+    assert "Read-only file system" in service.daemon.log()
 
 
 # --------------------------------------------------------------------------- twenty points

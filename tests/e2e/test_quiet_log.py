@@ -160,6 +160,11 @@ GAUGES = (
     "documents documents_open logs peers_connected relays_connected spaces spaces_incomplete storage_failed "
     "storage_wal_bytes sync_sockets_open tabs unsent_edits"
 )
+COUNTERS = (
+    "connections_failed connections_made door_refusals lan_refusals mailbox_items_put peer_bytes_received "
+    "peer_bytes_sent signals_dropped storage_commits storage_failures "
+    "storage_transactions sync_sockets_closed"
+)
 
 
 def test_every_number_of_a_running_daemon_has_the_type_it_should_have(daemon: Daemon) -> None:
@@ -170,9 +175,10 @@ def test_every_number_of_a_running_daemon_has_the_type_it_should_have(daemon: Da
         for family in text_string_to_metric_families(text)
         if not family.name.startswith("sheaf_process_") and not family.name.endswith("_created")
     ]
-    gauges = {family.name.removeprefix("sheaf_") for family in families if family.type == "gauge"}
-    assert gauges == set(GAUGES.split())
-    assert {family.type for family in families} == {"gauge", "counter"}
+    types = {family.name.removeprefix("sheaf_"): family.type for family in families}
+    assert {types[name] for name in GAUGES.split()} == {"gauge"}
+    assert {types[name] for name in COUNTERS.split()} == {"counter"}
+    assert set(types.values()) == {"gauge", "counter"}
     samples = {sample.name: sample.value for family in families for sample in family.samples}
     assert samples["sheaf_storage_transactions_total"] > 0
     assert samples["sheaf_storage_commits_total"] > 0

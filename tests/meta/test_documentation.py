@@ -1,5 +1,6 @@
 """Documentation leads somewhere: its links to files that are there, its commands to targets that exist."""
 
+import ast
 import re
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 from typer.main import get_command
 
 from sheaf.cli.main import app
-from sheaf.config import Settings
+from sheaf.cli.variables import DAEMON, RELAY
 from tests.support.repository import ROOT, committed_files, committed_texts
 
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
@@ -96,7 +97,7 @@ def test_no_text_promises_an_installation_from_a_registry() -> None:
     found = [
         f"{name}: {match.group()}"
         for name, text in committed_texts()
-        if name not in {"CHANGELOG.md", "tests/meta/test_documentation.py"}
+        if name not in {"CHANGELOG.md", "tests/meta/test_documentation.py", "tests/e2e/test_guide.py"}
         for match in FROM_A_REGISTRY.finditer(text)
     ]
     assert found == []
@@ -120,6 +121,37 @@ def test_every_option_that_the_guide_names_exists(document: str) -> None:
 
 @pytest.mark.parametrize("document", GUIDE)
 def test_every_variable_that_the_guide_names_is_a_setting(document: str) -> None:
-    named = set(re.findall(r"\bSHEAF_[A-Z_]+\b", (ROOT / document).read_text()))
-    settings = {f"SHEAF_{field.upper()}" for field in Settings.model_fields}
-    assert named <= settings | set(NO_SETTINGS)
+    named = set(re.findall(r"\bSHEAF_[A-Z_]*[A-Z]\b", (ROOT / document).read_text()))
+    assert named <= DAEMON | RELAY | set(NO_SETTINGS)
+
+
+def templates() -> list[str]:
+    """Return every text in daemon and editor in one line each, with `…` for what is filled in."""
+    found = []
+    for _, text in committed_texts(".py", under="daemon/"):
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.JoinedStr):
+                pieces = (each.value if isinstance(each, ast.Constant) else "…" for each in node.values)
+                found.append("".join(map(str, pieces)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    for _, text in committed_texts(".ts", ".tsx", under="webui/src/"):
+        found.append(re.sub(r"\$\{[^}]*\}", "…", text))
+    return [" ".join(each.split()).lower() for each in found]
+
+
+def test_every_message_that_troubleshooting_explains_is_one_that_is_shown() -> None:
+    page = (ROOT / "docs/guide/troubleshooting.md").read_text()
+    headings = [
+        " ".join(each.split()) for each in re.findall(r"^\*\*(.+?)\*\*", page, re.MULTILINE | re.DOTALL)
+    ]
+    quoted = [quote for heading in headings for quote in re.findall(r'"([^"]+)"', heading)]
+    shown = templates()
+    unknown = []
+    for quote in quoted:
+        parts = re.split(r"…|\d[\d.]*(?: changes)?|Ann's laptop", quote)
+        pattern = re.compile(".*".join(re.escape(part.strip(" .").lower()) for part in parts))
+        if not any(pattern.search(each) for each in shown):
+            unknown.append(quote)
+    assert len(quoted) >= 10
+    assert unknown == []

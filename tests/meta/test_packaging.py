@@ -116,7 +116,11 @@ def test_the_editor_is_stale_once_any_source_changed(tmp_path: Path) -> None:
     (tmp_path / "src" / "main.ts").write_text("two")
     second = hatch_build.sources_hash(tmp_path)
     (tmp_path / "src" / "main.ts").rename(tmp_path / "src" / "other.ts")
-    assert len({first, second, hatch_build.sources_hash(tmp_path)}) == 3
+    third = hatch_build.sources_hash(tmp_path)
+    (tmp_path / "vite.config.ts").write_text("one more file in the bundle")
+    fourth = hatch_build.sources_hash(tmp_path)
+    (tmp_path / "package-lock.json").write_text("other packages in the bundle")
+    assert len({first, second, third, fourth, hatch_build.sources_hash(tmp_path)}) == 5
 
 
 def test_a_checkout_without_the_editor_cannot_be_packed(tmp_path: Path) -> None:

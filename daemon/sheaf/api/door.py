@@ -1,4 +1,4 @@
-"""The outermost layer of the local door: who may knock at all (PROTOCOL §9, TRAPS 1.6).
+"""The outermost layer of the local door: who may knock at all (PROTOCOL §9).
 
 A pure-ASGI wrapper that runs before any routing. It refuses requests whose Host is not
 exactly one of this door's three names (DNS rebinding), whose Origin is not this door

@@ -157,6 +157,8 @@ def _daemon(session: Session) -> Iterator[Finding]:
         yield Finding(
             "storage", Verdict.FAILURE, storage["detail"], "Keep the editor open until it is solved."
         )
+    for clone in status["clones"]:
+        yield Finding("identity", Verdict.FAILURE, clone["what"], clone["do"])
     live = sum(peer["state"] == "live" for peer in status["peers"])
     yield Finding("peers", Verdict.OK, f"{plural(live, 'device')} connected, {len(status['peers'])} known")
     mdns, listening = status["lan"]["mdns"], status["lan"]["listening"]

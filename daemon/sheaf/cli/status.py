@@ -84,6 +84,8 @@ def _print_status(state: dict[str, Any]) -> None:
         typer.echo(f"          {HELD.format(plural(state['held_changes'], 'change'))}")
     listening = lan["listening"] or "not listening"
     typer.echo(f"Network   {listening}, mDNS {lan['mdns']}" + _others(lan["addresses"], listening))
+    for clone in state["clones"]:
+        typer.echo(f"Copied    {printable(clone['what'])} {printable(clone['do'])}")
     for relay in state["relays"]:
         typer.echo(f"Relay     {_relay(relay)}")
     typer.echo()

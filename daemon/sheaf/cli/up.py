@@ -138,6 +138,8 @@ def _refuse_if_busy(data_dir: Path) -> None:
             lock_data_dir(data_dir, wall_ms=time.time_ns() // 1_000_000).release()
         except DataDirBusy as busy:
             raise CommandFailed(str(busy), ExitCode.BUSY) from busy
+        except StorageFailure:
+            return  # `compose` meets it too, and says so or waits
 
 
 def _begin_anew(data_dir: Path) -> None:

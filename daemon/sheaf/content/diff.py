@@ -132,9 +132,8 @@ def _joined(edits: list[BlockEdit]) -> list[BlockEdit]:
             and edit.splices is None
             and edit.start == last.start + last.delete_count
         ):
-            joined[-1] = BlockEdit(
-                last.start, last.delete_count + edit.delete_count, last.insert + edit.insert, None
-            )
+            last.insert.extend(edit.insert)
+            joined[-1] = last._replace(delete_count=last.delete_count + edit.delete_count)
         else:
             joined.append(edit)
     return joined

@@ -2,7 +2,7 @@
 
 Hints only: anybody can announce anything, so a sighting is an address to try and never an
 identity. Has no other effect on the daemon: no interface, no multicast, a network that
-changes all the time, hostile records are all survived (TRAPS 1.2, FAULTS N4, N18).
+changes all the time, hostile records are all survived (FAULTS N4, N18).
 Knows tags as opaque bytes. Decision 0018.
 """
 

@@ -75,7 +75,7 @@ class InterfacePolicy:
 
     `allowed` names the only ones; without it all are used, except that virtual ones
     (containers, virtual machines) count only when there is no other, and loopback only
-    when there is nothing at all (TRAPS 9: two daemons on one offline computer). A link-local
+    when there is nothing at all (two daemons on one offline computer). A link-local
     address is enough: a cable between two computers has no other (decision 0072).
     """
 

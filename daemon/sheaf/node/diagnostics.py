@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from sheaf.node.network_view import FindingLevel, NetworkFinding, NetworkPeerView, NetworkView
-from sheaf.node.views import LanView, PeerState, PeerView
+from sheaf.node.views import CloneView, LanView, PeerState, PeerView
 from sheaf.ports import (
     InterfaceStatus,
     MulticastStatus,
@@ -31,6 +31,7 @@ def look_around(
     stun: StunReport,
     relays: Sequence[RelayStatus],
     peers: Sequence[PeerView],
+    clones: Sequence[CloneView] = (),
 ) -> NetworkView:
     """Put it all together and judge it."""
     view = NetworkView(
@@ -41,6 +42,7 @@ def look_around(
         relays=tuple(relays),
         peers=tuple(_peer(peer) for peer in peers),
         findings=(),
+        clones=tuple(clones),
     )
     found = tuple(finding for judge in _JUDGES for finding in judge(view))
     fine = NetworkFinding(FindingLevel.OK, "Nothing needs to be changed.")
@@ -74,6 +76,11 @@ def _interfaces(view: NetworkView) -> Iterator[NetworkFinding]:
             "For a cable between two computers that is enough. To reach others, connect it to a network with "
             "a router, by cable or Wi-Fi.",
         )
+
+
+def _clones(view: NetworkView) -> Iterator[NetworkFinding]:
+    for clone in view.clones:
+        yield _problem(clone.what, clone.do)
 
 
 def _is_of_link(address: str) -> bool:
@@ -190,6 +197,7 @@ def _hint(what: str, do: str) -> NetworkFinding:
 
 
 _JUDGES: tuple[Callable[[NetworkView], Iterator[NetworkFinding]], ...] = (
+    _clones,
     _interfaces,
     _lan,
     _multicast,

@@ -269,6 +269,7 @@ class Node(DocumentDesk):
             peers=tuple(self.peers()),
             relays=self._relays.statuses(),
             held_changes=sum(host.documents.held_count for host in self._library.hosts()),
+            clones=tuple(self._peers.clone_views()),
         )
 
     def _lan(self) -> LanView:
@@ -289,6 +290,7 @@ class Node(DocumentDesk):
             stun=network.stun(),
             relays=[relay.status for relay in network.relays.relays()] if network.relays else (),
             peers=self.peers(),
+            clones=self._peers.clone_views(),
         )
 
     def storage(self) -> StorageView:

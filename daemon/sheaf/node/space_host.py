@@ -32,7 +32,7 @@ from sheaf.core.space.run import IngestedEnvelope, IngestResult, Run
 from sheaf.core.space.space import OpsResult, Space
 from sheaf.node import document_actor
 from sheaf.node.beside import Beside
-from sheaf.node.change_times import change_time
+from sheaf.node.change_times import ChangeTimes
 from sheaf.node.client_claims import ClientClaims
 from sheaf.node.delivery import Delivery, ReceiptListener
 from sheaf.node.events import EventBus
@@ -53,7 +53,6 @@ from sheaf.ports import (
     QuarantineRow,
     ReceiptRow,
     Store,
-    TouchedRow,
     WriteBatch,
 )
 
@@ -110,7 +109,7 @@ class SpaceHost:
         self.space = restored.space
         self.space_id = restored.space.space_id
         self.durable = restored.durable
-        self.touched = restored.touched
+        self.touched = ChangeTimes(space_id=self.space_id, known=restored.touched, clock=clock)
         self.claims = ClientClaims(space_id=self.space_id, owners=restored.claims, own=device.device_id)
         self.view = SpaceWindow(space=restored.space, durable=restored.durable, agreed=restored.agreed)
         self._device = device
@@ -161,11 +160,6 @@ class SpaceHost:
     def refusal(self) -> StorageFailure | None:
         """Why nothing can be written now; reading goes on. None when writing works."""
         return self._committer.refusal
-
-    @property
-    def has_failed(self) -> bool:
-        """Whether what is in memory may differ from the disk, because a commit failed."""
-        return self._committer.failure is not None
 
     def refuse_writes(self, refusal: StorageFailure) -> None:
         """The disk takes nothing now: serve what is stored, until another host takes over."""
@@ -265,7 +259,7 @@ class SpaceHost:
             summary = inspect_update(update)
         self.claims.take(summary, self._device.device_id, unit.batch)
         self._sealer.add(PendingRow(self._next_pending_id(), self.space_id, doc_id, update, now_ms, agent))
-        self._touch(doc_id, now_ms, unit.batch, is_last=True)
+        unit.batch.touched.append(self.touched.note(doc_id, now_ms, is_last=True))
         self.delivery.on_news()
         if doc_id == INDEX_DOC_ID:
             self.index_changed()
@@ -423,7 +417,7 @@ class SpaceHost:
                 self._quarantine(envelope, str(error))
                 continue
             self.claims.take(summary, envelope.device_id, batch)
-            self._touch(item.doc_id, envelope.hlc_ms, batch, is_last=is_last)
+            batch.touched.append(self.touched.note(item.doc_id, envelope.hlc_ms, is_last=is_last))
             refuser = self._refuser(envelope)
             update = document_actor.Delivery(item.data, summary, envelope.log_id, envelope.seq, refuser)
             self.documents.deliver(item.doc_id, update)
@@ -443,12 +437,6 @@ class SpaceHost:
 
     def _unit_batch(self) -> WriteBatch:
         return self._committer.unit.batch
-
-    def _touch(self, doc_id: DocId, edited_ms: int, batch: WriteBatch, *, is_last: bool) -> None:
-        self.touched[doc_id] = change_time(
-            self.touched.get(doc_id, 0), edited_ms, now_ms=self._clock.wall_ms(), is_last=is_last
-        )
-        batch.touched.append(TouchedRow(self.space_id, doc_id, self.touched[doc_id]))
 
 
 def _nothing() -> None:

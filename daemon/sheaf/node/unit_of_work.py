@@ -74,11 +74,6 @@ class Committer:
         self._refusal: StorageFailure | None = None
 
     @property
-    def failure(self) -> StorageFailure | None:
-        """Why a commit failed; nothing is committed any more then."""
-        return self._failure
-
-    @property
     def refusal(self) -> StorageFailure | None:
         """Why nothing more is taken, for the failure or for `refuse`; None when changes are welcome."""
         return self._failure or self._refusal

@@ -231,6 +231,17 @@ class PeerView:
 
 
 @dataclass(frozen=True, slots=True)
+class CloneView:
+    """A device whose identity two daemons use: a copied data folder. `what` and `do` are sentences."""
+
+    device_id: DeviceId
+    is_self: bool
+    noticed_ms: int
+    what: str
+    do: str
+
+
+@dataclass(frozen=True, slots=True)
 class LanView:
     """How this daemon can be reached on the local network."""
 
@@ -264,6 +275,7 @@ class StatusView:
     relays: tuple[RelayStatus, ...] = ()
     held_changes: int = 0
     """What open tabs brought that builds on another device's changes, which have not come yet."""
+    clones: tuple[CloneView, ...] = ()
 
 
 NodeMetrics = Mapping[str, float]

@@ -1,4 +1,4 @@
-"""Looks host names up without ever holding anybody up (PROTOCOL §7; TRAPS 1.1 on black-holed DNS).
+"""Looks host names up without ever holding anybody up (PROTOCOL §7).
 
 The system's resolver blocks, and cannot be called off: with a DNS server that swallows questions, a
 thread sits in it for a minute, and asyncio's own threads would keep the daemon from stopping meanwhile.

@@ -33,7 +33,7 @@ from sheaf.signaling.resolver import Resolver, open_tcp
 PATH: Final = SOCKET_PATH
 DIAL_S_MAX: Final = 3.0
 SEND_S_MAX: Final = 5.0
-"""TRAPS 11: a peer that stops reading is never dropped by the library itself."""
+"""A peer that stops reading is never dropped by the library itself."""
 SEND_BYTES_PER_S_MIN: Final = 8 * KIB
 """What a large message is given in addition: half a megabyte may take a minute."""
 MESSAGE_BYTES_MAX: Final = TUNNEL_BYTES_MAX

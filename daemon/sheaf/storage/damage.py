@@ -1,6 +1,6 @@
 """Row digests and the list of rows that failed theirs (FAULTS S7, S8).
 
-`PRAGMA integrity_check` misses nine flipped bits in ten (TRAPS 1.4), so every row carries
+`PRAGMA integrity_check` misses nine flipped bits in ten, so every row carries
 a BLAKE2b-16 over its meaning: the real identifiers, not the surrogate keys it is stored
 under. It guards against rot, not against people, so it is not keyed. A row that fails is
 left where it is, kept from the reader, and noted here.

@@ -1,7 +1,7 @@
 """One connection, one thread, transactions in the order they were asked for (PROTOCOL §10).
 
 Reads share the writing connection. A second one would bring SQLite's WAL-reset bug within
-reach (TRAPS 10) and rule out exclusive locking; long reads are cut into slices by their
+reach and rule out exclusive locking; long reads are cut into slices by their
 callers instead, and waiting transactions go before each slice. Knows no tables.
 See docs/decisions/0010-storage.md.
 """
@@ -18,14 +18,15 @@ from typing import Final, TypeVar
 
 import structlog
 
-from sheaf.core.base.errors import StorageFailure, file_failure, is_full
-from sheaf.core.base.limits import KIB, MIB
+from sheaf.core.base.errors import StorageFailure, file_failure
+from sheaf.core.base.limits import MIB
 from sheaf.failpoints import failpoint
+from sheaf.storage.connection import connect, reconnect
 from sheaf.storage.damage import DamageLog
 from sheaf.storage.failures import DATABASE_ERRORS, is_fatal, is_malformed, is_the_disks, storage_failure
-from sheaf.storage.migrate import BUSY_S, Migration, known_migrations, migrate, refuse_foreign
+from sheaf.storage.migrate import Migration
 from sheaf.storage.progress import Progress, StartInterrupted, stop_watching
-from sheaf.storage.room import FULL_BYTES, ROOM_BYTES, free_bytes, full_disk, try_writing
+from sheaf.storage.room import look, require_room
 from sheaf.storage.session import Session
 from sheaf.storage.worker import Worker
 
@@ -43,8 +44,6 @@ IDLE_S: Final = 5.0
 TIDY_BYTES: Final = 1 * MIB
 """What one step of tidying counts for in the WAL."""
 WAL_ALARM_BYTES: Final = 64 * MIB
-_WAL_KEPT_BYTES: Final = 8 * MIB
-_CACHE_KIB: Final = 8 * KIB
 
 Tidy = Callable[[Session], bool]
 OnRefused = Callable[[StorageFailure], None]
@@ -172,15 +171,7 @@ class Database:
         Raises:
             DiskFull: so little that the next change may find none.
         """
-
-        def look(_connection: sqlite3.Connection) -> int | None:
-            folder = self._path.parent
-            free = free_bytes(folder)
-            if free is not None and free < FULL_BYTES:
-                raise full_disk(folder)
-            return free
-
-        return await self._worker.call(look)
+        return await self._worker.call(lambda _: look(self._path.parent))
 
     def started(self) -> None:
         """The start is over; what is done is told to nobody any more."""
@@ -279,36 +270,21 @@ class Database:
 
     def _mend(self, connection: sqlite3.Connection) -> None:
         folder = self._path.parent
-        free = free_bytes(folder)
-        if free is not None and free < ROOM_BYTES:
-            raise full_disk(folder)
+        require_room(folder)
         try:
-            try_writing(folder)
             if self._broken is not None:
                 connection = self._connect_again(self._broken)
             self._prove(self._session_of(connection))
         except DATABASE_ERRORS as error:
             raise storage_failure(error, folder) from error
         except OSError as error:
-            raise (
-                full_disk(folder)
-                if is_full(error)
-                else file_failure(f"Nothing can be written to {folder}, so nothing is saved", error)
-            ) from error
+            raise file_failure(f"{self._path} cannot be opened again", error) from error
 
     def _connect_again(self, broken: StorageFailure) -> sqlite3.Connection:
-        """A new connection, once everything committed stands in the database file, written anew.
-
-        Pages of the WAL that an fsync failed for may be on no disk although the kernel shows them;
-        moving them out makes new pages, with an fsync of their own.
-        """
         if self._is_malformed:
             raise broken
         self._session = None
-        connection = self._worker.connect_again()
-        is_busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if is_busy:
-            raise broken
+        connection = self._worker.connect_again(lambda: reconnect(self._path))
         self._broken = None
         return connection
 
@@ -419,7 +395,7 @@ async def open_database(
     """
     path = data_dir / DATABASE_NAME
     progress = progress or Progress()
-    worker = Worker(connector=lambda: _connect(path, migrations, progress), interrupt=progress.interrupt)
+    worker = Worker(connector=lambda: connect(path, migrations, progress), interrupt=progress.interrupt)
     try:
         await worker.open()
     except DATABASE_ERRORS as error:
@@ -431,56 +407,6 @@ async def open_database(
     database = Database(path=path, worker=worker, tidy=tidy, loop=asyncio.get_running_loop())
     database.arm_idle_timer()
     return database
-
-
-def make_database(path: Path) -> None:
-    """Make an empty database of the present schema, whose lock the caller holds.
-
-    Raises:
-        StorageFailure: the disk refused.
-    """
-    try:
-        _connect(path, known_migrations(), Progress()).close()
-    except DATABASE_ERRORS as error:
-        raise storage_failure(error, path.parent) from error
-
-
-def _connect(path: Path, migrations: Sequence[Migration], progress: Progress) -> sqlite3.Connection:
-    refuse_foreign(path, newest=len(migrations))
-    if not path.exists():
-        path.touch(mode=0o600)
-    connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_S, cached_statements=256)
-    try:
-        progress.watch(connection)
-        _configure(connection, path)
-        migrate(connection, migrations, copies_dir=path.parent, progress=progress)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _configure(connection: sqlite3.Connection, path: Path) -> None:
-    # Damaged text must reach its digest check instead of failing the whole query.
-    connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
-    # Before the first access to the WAL: its index then lives in memory and no -shm file exists.
-    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-    mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-    if mode != "wal":
-        raise StorageFailure(f"{path.parent} is on a file system that Sheaf cannot use safely (no WAL).")
-    for pragma in (
-        "synchronous = FULL",  # what a peer has seen is on our disk, also after power loss (TRAPS 6)
-        "fullfsync = ON",  # macOS: fsync alone does not reach the platter
-        "checkpoint_fullfsync = ON",
-        "foreign_keys = ON",
-        "trusted_schema = OFF",
-        "cell_size_check = ON",
-        "temp_store = MEMORY",
-        f"cache_size = -{_CACHE_KIB}",
-        f"journal_size_limit = {_WAL_KEPT_BYTES}",
-        "wal_autocheckpoint = 4096",  # a safety net; _checkpoint comes earlier
-    ):
-        connection.execute(f"PRAGMA {pragma}").fetchall()
 
 
 def _size_of(path: Path) -> int:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from sheaf.core.base.errors import StorageFailure, UsageError
-from sheaf.storage.database import DATABASE_NAME, make_database
+from sheaf.storage.connection import make_database
+from sheaf.storage.database import DATABASE_NAME
 from sheaf.storage.lock import lock_data_dir
 from sheaf.storage.migrate import is_without_tables
 from sheaf.storage.old_copies import old_copies

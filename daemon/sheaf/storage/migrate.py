@@ -97,7 +97,7 @@ def _look(path: Path) -> _Header:
     """The header, without changing the file or its WAL.
 
     Read directly: no connection of this process has the file open yet, so closing it drops
-    no locks (TRAPS 1.4). If there is a WAL the newest header may be in it.
+    no locks. If there is a WAL the newest header may be in it.
     """
     wal = path.with_name(path.name + "-wal")
     if wal.exists() and wal.stat().st_size > 0:

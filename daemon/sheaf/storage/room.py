@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from sheaf.core.base.errors import DiskFull
+from sheaf.core.base.errors import DiskFull, file_failure, is_full
 from sheaf.core.base.limits import KIB, MIB
 
 FULL_BYTES: Final = 1 * MIB
@@ -33,6 +33,35 @@ def free_bytes(folder: Path) -> int | None:
         return None
     blocks = disk.f_bfree if os.geteuid() == 0 else disk.f_bavail
     return blocks * disk.f_frsize
+
+
+def look(folder: Path) -> int | None:
+    """`free_bytes`.
+
+    Raises:
+        DiskFull: so little that the next change may find none.
+    """
+    free = free_bytes(folder)
+    if free is not None and free < FULL_BYTES:
+        raise full_disk(folder)
+    return free
+
+
+def require_room(folder: Path) -> None:
+    """Find out whether a disk that refused may be written to again.
+
+    Raises:
+        StorageFailure: it may not; the text says why.
+    """
+    free = free_bytes(folder)
+    if free is not None and free < ROOM_BYTES:
+        raise full_disk(folder)
+    try:
+        try_writing(folder)
+    except OSError as error:
+        if is_full(error):
+            raise full_disk(folder) from error
+        raise file_failure(f"Nothing can be written to {folder}, so nothing is saved", error) from error
 
 
 def try_writing(folder: Path) -> None:

@@ -48,7 +48,7 @@ class Session:
         self.connection.executemany(sql, parameters)
 
     def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
-        """All rows at once; an open cursor would hold the WAL (TRAPS 1.4)."""
+        """All rows at once; an open cursor would hold the WAL."""
         return self.connection.execute(sql, parameters).fetchall()
 
     def row(self, sql: str, parameters: Sequence[object] = ()) -> Row | None:

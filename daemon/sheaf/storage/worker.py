@@ -1,7 +1,7 @@
 """The one thread that touches SQLite: aiosqlite's worker, handed whole callables.
 
 aiosqlite offers single statements, between which another task's statements or a
-cancellation may fall (TRAPS 1.4). Here a unit of work is one callable that runs on the
+cancellation may fall. Here a unit of work is one callable that runs on the
 worker thread from BEGIN to COMMIT. Knows neither tables nor transactions.
 """
 
@@ -69,13 +69,14 @@ class Worker(aiosqlite.Connection):
         """On the thread: with the connection there is then, which may not be that of the asking."""
         return job(self._conn)
 
-    def connect_again(self) -> sqlite3.Connection:
-        """On the thread: close the connection and make a new one, as at the beginning.
+    def connect_again(self, connector: Callable[[], sqlite3.Connection]) -> sqlite3.Connection:
+        """On the thread: close the connection and let `connector` make a new one.
 
         When that fails the closed one stays in its place; whoever uses it gets a `ProgrammingError`.
         """
         self._conn.close()
-        return self._keep()
+        self._connection = connector()
+        return self._connection
 
     def post(self, job: Callable[[sqlite3.Connection], object]) -> None:
         """Run `job` on the thread; it must not raise. Dropped when closed."""

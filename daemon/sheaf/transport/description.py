@@ -2,7 +2,7 @@
 
 Descriptions arrive sealed and signed by a member or an invited device (PROTOCOL §5), yet
 a member may still try to aim this daemon at somebody else. So every candidate is weighed
-here (TRAPS 1.1 "Candidate lists are not capped", FAULTS N19; decision 0016):
+here (FAULTS N19; decision 0016):
 
 - literal unicast addresses only, IPv4 or IPv6; no names, so nothing is resolved;
 - private and public addresses alike: many campus and all IPv6 networks number their hosts

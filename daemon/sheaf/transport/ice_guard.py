@@ -1,6 +1,6 @@
 """aioice with the door locked: what Sheaf adds to its connection before trusting it.
 
-Five gaps of aioice 0.13 are closed by subclassing (TRAPS 1, 1.1; FAULTS N5, N6, N19):
+Five gaps of aioice 0.13 are closed by subclassing (FAULTS N5, N6, N19):
 an empty datagram from anybody ends the DTLS pump above; datagrams from anybody are queued
 without limit; every interface of the machine becomes a candidate; a STUN server that does
 not answer holds everything up for five seconds; link-local IPv6 addresses, the only ones on

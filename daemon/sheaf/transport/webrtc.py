@@ -2,7 +2,7 @@
 
 aiortc is imported on first use, in a thread, because it takes half a second; `warm_up`
 does it ahead of time. STUN servers are asked only when they are known to be alive, and for a second at most
-(TRAPS 8: aiortc waits five per side). Knows nothing of signalling, of members or of what is sent.
+(aiortc waits five per side). Knows nothing of signalling, of members or of what is sent.
 PROTOCOL §5.
 """
 

@@ -66,6 +66,7 @@ class WorkerPool:
         self._limit_s = limit_s
         self._idle_s = idle_s
         self._memory_bytes = memory_bytes
+        self._processes_max = processes_max
         self._waiting_max = waiting_max
         self._waiting = 0
         self._places = asyncio.Semaphore(processes_max)
@@ -90,6 +91,7 @@ class WorkerPool:
         finally:
             self._waiting -= 1
         try:
+            self._require_open()
             return await self._perform(task)
         finally:
             self._places.release()
@@ -100,10 +102,14 @@ class WorkerPool:
             return await asyncio.to_thread(call)
 
     async def close(self) -> None:
-        """End every process. Idempotent."""
+        """End every process; whoever waits for one is told. Idempotent."""
         self._is_closed = True
         for worker in tuple(self._workers):
             self._end(worker)
+        for _ in range(self._processes_max):  # until nobody is starting one
+            await self._places.acquire()
+        for _ in range(self._processes_max):
+            self._places.release()
         await self._tasks.drain(self._limit_s)
         await self._tasks.close()
 
@@ -111,6 +117,7 @@ class WorkerPool:
         worker = await self._take()
         is_well = False
         try:
+            self._require_open()
             async with asyncio.timeout(self._limit_s):
                 kind, content = await _exchange(worker.process, task)
             is_well = True
@@ -124,11 +131,15 @@ class WorkerPool:
             logger.error("a content worker ended in the middle of its work", bytes=task.size_bytes)
             raise Busy("The work on this content was interrupted. Nothing was changed; try again.") from error
         finally:
-            if is_well:
+            if is_well and not self._is_closed:
                 self._give_back(worker)
             else:
                 self._end(worker)
         return self._result(kind, content, task)
+
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise Busy("Sheaf is stopping.")
 
     def _result(self, kind: int, content: bytes, task: ContentTask) -> bytes:
         if kind == Answer.DONE:
@@ -169,15 +180,9 @@ class WorkerPool:
             ) from error
         worker = _Worker(process)
         self._workers.add(worker)
-        if self._is_closed:
-            self._end(worker)
-            raise Busy("Sheaf is stopping.")
         return worker
 
     def _give_back(self, worker: _Worker) -> None:
-        if self._is_closed:
-            self._end(worker)
-            return
         self._idle.append(worker)
         worker.retirement = asyncio.get_running_loop().call_later(self._idle_s, self._end, worker)
 
@@ -205,6 +210,9 @@ async def _exchange(process: Process, task: ContentTask) -> tuple[int, bytes]:
 
 
 async def _reap(process: Process) -> None:
-    if process.stdin is not None:
-        process.stdin.close()
-    await process.wait()
+    """Wait for the end of a process that was killed, and of its pipes."""
+    assert process.stdin is not None
+    process.stdin.close()
+    await process.communicate()
+    with contextlib.suppress(OSError):
+        await process.stdin.wait_closed()

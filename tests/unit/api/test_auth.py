@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -196,6 +197,26 @@ def test_credential_files_are_private_and_hold_no_session_secret(tmp_path: Path,
     for name in ("api-token", "sessions.json"):
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
     assert secret not in (tmp_path / "sessions.json").read_text()
+
+
+@pytest.mark.parametrize("name", ["api-token", "sessions.json"])
+def test_credentials_that_cannot_be_read_now_are_not_replaced(
+    tmp_path: Path, clock: ManualClock, auth: Authenticator, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed_in(auth)
+    before = (tmp_path / name).read_bytes()
+    read_text = Path.read_text
+
+    def broken(path: Path, *arguments: str, **options: str) -> str:
+        if path.name == name:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return read_text(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "read_text", broken)
+    again = Authenticator(vault=CredentialVault(tmp_path), clock=clock, entropy=os.urandom)
+    with pytest.raises(StorageFailure, match=name):
+        again.load()
+    assert (tmp_path / name).read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,12 @@ import pytest
 
 from sheaf.core.base.errors import DiskFull, StorageFailure
 from sheaf.core.base.ids import DocId, SpaceId
+from sheaf.core.space.roles import Role
 from sheaf.node import storage_watch
 from sheaf.node.events import EventSubscription
 from sheaf.node.node import Node
 from sheaf.node.unit_of_work import Committer
-from sheaf.node.views import CloseCode
+from sheaf.node.views import CloseCode, JoinState
 from tests.support.memory_network import MemoryLan
 from tests.support.memory_store import MemoryStore
 from tests.support.nodes import Listener, Machine, join, machine, new_text, running, text_of, until
@@ -289,3 +290,22 @@ async def test_a_space_that_is_left_on_a_full_disk_stays() -> None:
         store_of(anns).fail_commits_with = None
         await until(lambda: ann.storage().state == "ok")
         assert ann.space(space).state == "ready"
+
+
+async def test_who_is_invited_to_a_full_disk_is_told_to_come_back_and_gets_in_then() -> None:
+    lan = MemoryLan()
+    anns = machine(lan, "ann")
+    async with running(anns, machine(lan, "bob")) as (ann, bob):
+        space = (await ann.create_space("Home")).space_id
+        doc = await new_text(ann, space, content="kept")
+        invitation = await ann.create_invitation(space, role=Role.EDITOR, expires_in_s=None, max_uses=1)
+        assert invitation.ticket is not None
+        await fill(anns, ann, doc)
+        join_id = (await bob.join(invitation.ticket)).join_id
+        await until(lambda: bob.join_status(join_id).state is JoinState.FAILED)
+        assert "cannot save anything now" in str(bob.join_status(join_id).error)
+        store_of(anns).fail_commits_with = None
+        await until(lambda: ann.storage().state == "ok")
+        again = (await bob.join(invitation.ticket)).join_id
+        await until(lambda: bob.join_status(again).state is JoinState.DONE)
+        assert [view.name for view in bob.spaces()] == ["Home"]

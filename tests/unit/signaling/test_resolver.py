@@ -1,4 +1,4 @@
-"""Looking names up: nobody waits for a resolver that does not answer (TRAPS 1.1, FAULTS N5)."""
+"""Looking names up: nobody waits for a resolver that does not answer (FAULTS N5)."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ import pytest
 
 from sheaf.core.base.errors import DiskFull, StorageFailure
 from sheaf.storage import database as database_module
-from sheaf.storage import failures
+from sheaf.storage import failures, room
 from sheaf.storage.database import WAL_ALARM_BYTES, Database, open_database
 from sheaf.storage.migrate import known_migrations
 from sheaf.storage.session import Session
@@ -206,6 +206,22 @@ async def test_s6_after_a_failed_fsync_a_new_connection_writes_on(database: Data
     assert await database.read(names) == ["before", "later"]
 
 
+async def test_a_database_that_is_gone_is_not_made_anew_while_a_daemon_runs(
+    database: Database, tmp_path: Path
+) -> None:
+    with pytest.raises(StorageFailure):
+        await database.write(raising(sqlite_error(sqlite3.SQLITE_IOERR_FSYNC, "SQLITE_IOERR_FSYNC")))
+    away = tmp_path / "away.db"
+    await database.read(lambda session: session.connection.close())  # so that nothing is written at its end
+    (tmp_path / "sheaf.db").rename(away)
+    with pytest.raises(StorageFailure, match="cannot be opened"):
+        await database.mend()
+    assert not (tmp_path / "sheaf.db").exists()
+    away.rename(tmp_path / "sheaf.db")
+    await database.mend()
+    await database.write(partial(put, name="after"))
+
+
 async def test_nothing_is_mended_while_the_disk_still_refuses(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,12 +234,12 @@ async def test_nothing_is_mended_while_the_disk_still_refuses(
     with pytest.raises(StorageFailure):
         await database.write(raising(sqlite_error(sqlite3.SQLITE_IOERR_FSYNC, "SQLITE_IOERR_FSYNC")))
     for number, sentence in ((errno.EROFS, "Read-only file system"), (errno.EDQUOT, "The disk is full")):
-        monkeypatch.setattr(database_module, "try_writing", refuse(number))
+        monkeypatch.setattr(room, "try_writing", refuse(number))
         with pytest.raises(StorageFailure, match=sentence):
             await database.mend()
         with pytest.raises(StorageFailure):
             await database.write(partial(put, name="too early"))
-    monkeypatch.setattr(database_module, "free_bytes", lambda _folder: 100_000)
+    monkeypatch.setattr(room, "free_bytes", lambda _folder: 100_000)
     with pytest.raises(DiskFull):
         await database.mend()
     assert await database.read(names) == []
@@ -338,7 +354,7 @@ async def test_closing_empties_and_removes_the_wal(tmp_path: Path) -> None:
 
 
 async def test_a_stream_left_early_closes_its_cursor(database: Database) -> None:
-    """An open cursor would keep every checkpoint from finishing (TRAPS 1.4)."""
+    """An open cursor would keep every checkpoint from finishing."""
     for number in range(100):
         await database.write(partial(put, name=str(number), size=5_000))
 

@@ -1,4 +1,4 @@
-"""Which descriptions and candidates of a peer are believed (TRAPS 1.1, FAULTS N19)."""
+"""Which descriptions and candidates of a peer are believed (FAULTS N19)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""STUN: asked only when known to be alive, never waited for long (PROTOCOL §5; TRAPS 8, FAULTS N5, N19)."""
+"""STUN: asked only when known to be alive, never waited for long (PROTOCOL §5, FAULTS N5, N19)."""
 
 from __future__ import annotations
 

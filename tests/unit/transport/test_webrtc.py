@@ -1,4 +1,4 @@
-"""WebRTC connections: what they survive, refuse and give back (TRAPS 1.1, FAULTS N6, N9, N19, N20)."""
+"""WebRTC connections: what they survive, refuse and give back (FAULTS N6, N9, N19, N20)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-/** The daemon's HTTP API (INTERFACES, HTTP). Knows addresses and problems; nothing of stores or screens. */
+/** The daemon's HTTP API (openapi.json). Knows addresses and problems; nothing of stores or screens. */
 import type { Delivery } from "../model/delivery";
 import type { DocumentId, SpaceId } from "../model/identifiers";
 import type { Document, Invitation, Join, Member, Peer, Space, Status } from "../model/library";

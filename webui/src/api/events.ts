@@ -23,6 +23,7 @@ const names = [
   "profile_changed",
   "delivery_changed",
   "relays_changed",
+  "clones_changed",
   "relay_warning",
   "resync",
 ] as const satisfies readonly DaemonEvent["type"][];
@@ -69,6 +70,7 @@ export function parseEvent(type: DaemonEvent["type"], data: string): DaemonEvent
     case "peers_changed":
     case "profile_changed":
     case "relays_changed":
+    case "clones_changed":
     case "resync":
       return { type };
     case "join_changed":

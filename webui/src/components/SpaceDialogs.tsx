@@ -285,10 +285,10 @@ export function ProfileDialog({ onClose }: { onClose: () => void }) {
           <dd>{status.version}</dd>
           <dt>Kept in</dt>
           <dd>{status.data_dir}</dd>
-          <dt>Licences</dt>
+          <dt>Contains</dt>
           <dd>
             <a href="/third-party-licenses.txt" target="_blank" rel="noreferrer">
-              of the packages in this editor
+              npm packages and their licences
             </a>
           </dd>
         </dl>

@@ -3,6 +3,7 @@
  * changed. While the daemon is away it knocks with growing pauses; the window stays usable.
  */
 import { openEvents } from "../api/events";
+import type { DeviceId } from "../model/identifiers";
 import type { DaemonEvent } from "../model/library";
 import { ApiError } from "../model/ports";
 import { relayTrouble } from "../model/relays";
@@ -52,6 +53,7 @@ async function react(app: App, event: DaemonEvent): Promise<void> {
       break;
     case "profile_changed":
     case "relays_changed":
+    case "clones_changed":
       await app.library.refreshStatus();
       break;
     case "delivery_changed":
@@ -87,6 +89,16 @@ export function startConnection(app: App): void {
     attempt += 1;
   }
 
+  /** Each device once in this window; the panel of laptops goes on saying it. */
+  const warnedOf = new Set<DeviceId>();
+  function warnOfClones(): void {
+    for (const clone of app.library.get().status?.clones ?? []) {
+      if (warnedOf.has(clone.device_id)) continue;
+      warnedOf.add(clone.device_id);
+      app.overlays.notify(`${clone.what} ${clone.do}`, { tone: "problem" });
+    }
+  }
+
   /** One fetch of a kind at a time; what changes meanwhile asks for one more, not for one each. */
   const running = new Map<string, boolean>();
   async function coalesced(event: DaemonEvent): Promise<void> {
@@ -101,12 +113,14 @@ export function startConnection(app: App): void {
     do {
       running.set(key, false);
       await react(app, event).catch(() => undefined);
+      if (event.type === "clones_changed") warnOfClones();
     } while (running.get(key));
     running.delete(key);
   }
 
   async function fetchEverything(): Promise<void> {
     await Promise.all([app.library.refresh(), app.people.refreshPeers()]);
+    warnOfClones();
     attempt = 0;
     app.daemon.set("online");
     app.sessions.nudge();

@@ -63,6 +63,15 @@ export interface StorageState {
   unsent_edits: number;
 }
 
+/** A device whose identity two computers use: one has a copy of the other's data folder. In the daemon's words. */
+export interface Clone {
+  device_id: DeviceId;
+  is_self: boolean;
+  noticed_at: string;
+  what: string;
+  do: string;
+}
+
 export interface Status {
   version: string;
   started_at: string;
@@ -75,6 +84,7 @@ export interface Status {
   lan: { listening: string | null; mdns: string; addresses: string[] };
   storage: StorageState;
   relays: RelayStatus[];
+  clones: Clone[];
   /** Others are told when this person has seen their changes. */
   share_seen: boolean;
   spaces: Space[];
@@ -150,6 +160,7 @@ export type DaemonEvent =
   | { type: "profile_changed" }
   | { type: "delivery_changed"; space_id: SpaceId; document_id: DocumentId | null }
   | { type: "relays_changed" }
+  | { type: "clones_changed" }
   | { type: "relay_warning"; url: string; space_id: SpaceId; kind: RelayTrouble; detail: string | null }
   /** So much changed that the daemon stopped counting: fetch everything. */
   | { type: "resync" };

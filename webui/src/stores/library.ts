@@ -53,7 +53,12 @@ function fromCache(cache: Cache): Library {
   // Written by an earlier version, or an hour ago: what is only true for a moment is not shown from a cache.
   return {
     ...known,
-    status: known.status && { ...known.status, relays: [], share_seen: known.status.share_seen ?? true },
+    status: known.status && {
+      ...known.status,
+      relays: [],
+      clones: [],
+      share_seen: known.status.share_seen ?? true,
+    },
     spaces:
       known.spaces?.map((space) => ({
         ...space,
