@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from sheaf.core.crypto.identity import DeviceCertificate, DeviceKeys, UserKeys
+from sheaf.storage.damage import value_digest
 from tests.support.daemon import wait_until
 from tests.support.repository import ROOT
 
@@ -105,8 +107,18 @@ def folder(tmp_path: Path) -> Path:
     """A data directory with a database of an older schema; envelope 2 of it is damaged."""
     data = tmp_path / "data"
     data.mkdir(mode=0o700)
+    user, device = UserKeys.generate(os.urandom), DeviceKeys.generate(os.urandom)
+    certificate = DeviceCertificate.issue(user, device, name="laptop", user_name="Ann", created_ms=1)
+    (data / "keys").mkdir(mode=0o700)
+    for name, key in (("user", user.seed), ("device", device.to_bytes())):
+        (data / "keys" / name).write_bytes(key)
+        (data / "keys" / name).chmod(0o600)
     with closing(sqlite3.connect(data / "sheaf.db")) as connection:
         connection.executescript(SCHEMA_2.read_text("utf-8"))
+        for name, value in (("device_id", bytes(device.device_id)), ("certificate", certificate.raw)):
+            digest = value_digest("settings", name, value)
+            connection.execute("INSERT INTO settings VALUES (?, ?, ?)", (name, value, digest))
+        connection.commit()
         connection.execute("PRAGMA journal_mode = WAL")
     (data / "sheaf.db").chmod(0o600)
     return tmp_path
