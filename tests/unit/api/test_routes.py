@@ -268,3 +268,17 @@ async def test_the_api_description_is_complete(client: httpx.AsyncClient) -> Non
     description = (await client.get("/api/openapi.json")).json()
     assert "/api/v1/documents/{document_id}/content" in description["paths"]
     assert "Space" in description["components"]["schemas"]
+
+
+@pytest.mark.parametrize(("error", "status"), [(TooMuchWork("It took too long."), 422), (Busy("Try again."), 503)])
+async def test_content_work_that_is_not_done_is_a_problem_with_its_sentence(
+    door: RunningDoor, node: FakeNode, error: SheafError, status: int
+) -> None:
+    document = await _document(node)
+    node.fail_content_with = error
+    async with door.client() as client:
+        for answer in (
+            await client.put(f"/api/v1/documents/{document}/content", content="x"),
+            await client.get(f"/api/v1/documents/{document}/content"),
+        ):
+            assert (answer.status_code, answer.json()["detail"]) == (status, str(error))
