@@ -30,19 +30,26 @@ async function signInFromAddress(app: App): Promise<void> {
   await app.api.signIn(token).catch(() => undefined);
 }
 
+/** A document that was not here when its words were to be handed over is here now. */
+const isOneBack = ({ handover, library }: App): boolean =>
+  handover.get().some(({ documentId, state }) => state === "unknown" && library.find(documentId) !== null);
+
 /** There is room again: everything that waited for it goes on at once. */
 async function storageBack(app: App): Promise<void> {
   app.sessions.nudge();
   await app.library.refresh();
+  app.handover.start();
 }
 
 async function react(app: App, event: DaemonEvent): Promise<void> {
   switch (event.type) {
     case "documents_changed":
       await app.library.refreshDocuments(event.space_id);
+      if (isOneBack(app)) app.handover.start();
       break;
     case "spaces_changed":
       await app.library.refreshSpaces();
+      app.handover.start();
       break;
     case "members_changed":
       await app.people.refreshMembers(event.space_id);
@@ -88,6 +95,7 @@ export function startConnection(app: App): void {
     closeEvents = null;
     app.people.lost();
     app.delivery.lost();
+    app.handover.pause();
     if (error instanceof ApiError && error.failure.kind === "signed_out") {
       app.daemon.set("signed_out");
       return;
@@ -148,7 +156,8 @@ export function startConnection(app: App): void {
     app.daemon.set("online");
     app.sessions.nudge();
     app.delivery.refreshAll();
-      if (!isWhole) askAgain();
+    app.handover.start();
+    if (!isWhole) askAgain();
   }
 
   /** The stream opens first and everything is fetched after: nothing that changes in between is missed. */
@@ -177,6 +186,7 @@ export function startConnection(app: App): void {
   // The last moment that every browser grants: a tab that is closed, and a telephone that drops a hidden one.
   const flush = () => {
     app.library.flush();
+    app.sessions.flush();
   };
   addEventListener("pagehide", flush);
   // A browser allows six connections to one host. Windows nobody looks at give theirs back.

@@ -3,6 +3,7 @@ import { FileText, Hash, Sprout, UserPlus } from "lucide-react";
 import { useEffect } from "react";
 import { Button, EmptyState, Spinner } from "../components/controls";
 import { Warnings } from "../components/DeliveryPanel";
+import { WaitingPanel } from "../components/WaitingPanel";
 import { useActions } from "../hooks/actions";
 import { useApp } from "../hooks/app";
 import { useSpace } from "../hooks/library";
@@ -34,9 +35,12 @@ export function SpacePage({ spaceId }: { spaceId: SpaceId }) {
         <Spinner label="Loading" />
       </div>
     ) : (
-      <EmptyState icon={<Sprout size={30} />} title="This space is not on this laptop">
-        <p>You left it, or the link is somebody else's.</p>
-      </EmptyState>
+      <div className="paper">
+        <WaitingPanel />
+        <EmptyState icon={<Sprout size={30} />} title="This space is not on this laptop">
+          <p>You left it, or the link is somebody else's.</p>
+        </EmptyState>
+      </div>
     );
   }
   if (space.state === "joining") {
@@ -58,6 +62,7 @@ export function SpacePage({ spaceId }: { spaceId: SpaceId }) {
         {documents.length === 1 ? "1 page" : `${documents.length} pages`}
       </p>
       <Warnings problems={warning ? [warning] : []} />
+      <WaitingPanel />
       {documents.length === 0 ? (
         <EmptyState
           icon={<FileText size={30} />}
