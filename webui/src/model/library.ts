@@ -88,6 +88,8 @@ export interface Status {
   port: number;
   lan: { listening: string | null; mdns: string; addresses: string[] };
   storage: StorageState;
+  /** Changes in open editors that build on what has not come to this laptop yet. */
+  held_changes: number;
   relays: RelayStatus[];
   clones: Clone[];
   /** Others are told when this person has seen their changes. */
