@@ -15,7 +15,8 @@ export interface Space {
   role: Role;
   member_count: number;
   document_count: number;
-  state: "ready" | "joining";
+  /** `unavailable`: it is here, but cannot be opened now; nothing about its pages is known. */
+  state: "ready" | "joining" | "unavailable";
   /** Where the space's devices meet when they share no network; without tokens. */
   relay_urls: string[];
   delivery: SpaceDelivery;

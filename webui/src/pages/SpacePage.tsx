@@ -1,5 +1,5 @@
 /** A space's own page: what is in it, and how to begin. */
-import { FileText, Hash, Sprout, UserPlus } from "lucide-react";
+import { FileText, HardDrive, Hash, Sprout, UserPlus } from "lucide-react";
 import { useEffect } from "react";
 import { Button, EmptyState, Spinner } from "../components/controls";
 import { Warnings } from "../components/DeliveryPanel";
@@ -48,6 +48,19 @@ export function SpacePage({ spaceId }: { spaceId: SpaceId }) {
       <EmptyState icon={<Spinner label="Joining" />} title={`Joining ${space.name}`}>
         <p>Its pages appear here as they arrive.</p>
       </EmptyState>
+    );
+  }
+  if (space.state === "unavailable" && documents.length === 0) {
+    return (
+      <div className="paper">
+        <WaitingPanel />
+        <EmptyState icon={<HardDrive size={30} />} title={`Sheaf cannot read “${space.name}” right now`}>
+          <p>
+            Nothing of it was removed. Its pages appear here by themselves as soon as Sheaf can;{" "}
+            <code>sheaf status</code> says why it cannot.
+          </p>
+        </EmptyState>
+      </div>
     );
   }
   const canEdit = space.role !== "reader";
