@@ -363,6 +363,7 @@ async def test_a_space_that_cannot_be_opened_again_does_not_keep_the_others_read
 
         monkeypatch.setattr(ann._library, "_restore", defective)
         store_of(anns).fail_commits_with = None
-        await until(lambda: ann.storage().state == "failed")
+        await until(lambda: ann._library.host(spaces[1]).refusal is None)
+        assert ann.storage().state == "failed"
         await ann.append_content(docs[1], "and new", agent=None)
         assert {view.name: view.state for view in ann.spaces()} == {"Home": "unavailable", "Work": "ready"}
