@@ -43,7 +43,7 @@ def keeps_no_modes(folder: Path) -> bool:
     """Whether the file system of `folder` ignores permissions (exFAT, SMB …), so that others read along.
 
     Found out with a file that is made for its owner only and removed at once. False where none can
-    be made, and on Windows, whose permissions are no modes.
+    be made, and on Windows, where permissions are no modes.
     """
     if os.name == "nt":
         return False

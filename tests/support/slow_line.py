@@ -11,6 +11,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+_METHODS = (b"GET ", b"POST ", b"PUT ", b"PATCH ", b"DELETE ")
 _CHUNK_BYTES = 8 * 1024
 _SOCKET_BUFFER_BYTES = 32 * 1024
 
@@ -52,11 +53,9 @@ class SlowLine:
 
     async def _copy(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, is_sent: bool) -> None:
         sink.transport.set_write_buffer_limits(high=_CHUNK_BYTES)
-        is_first = True
         while data := await source.read(_CHUNK_BYTES):
-            if is_sent and is_first:  # the local door looks at Host and Origin
+            if is_sent and data.startswith(_METHODS):  # the local door looks at Host and Origin
                 data = data.replace(b":%d" % self.port, b":%d" % self._target_port)
-            is_first = False
             sink.write(data)
             await sink.drain()
             if is_sent:

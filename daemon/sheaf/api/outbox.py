@@ -131,12 +131,15 @@ class Outbox:
 
     def _make_room(self) -> None:
         if self._queued_bytes <= QUEUE_BYTES_MAX:
-            reserved = [place for place in self._queue if isinstance(place, _Reserved)]
-            frames = self._condense([frame for frame in self._queue if isinstance(frame, bytes)])
-            self._queue = deque([*reserved, *frames])
-            self._queued_frames, self._queued_bytes = len(frames), sum(map(len, frames))
+            self._condense_queue()
         if self._is_full:
             self.close(self._close_code_when_full, "too slow")
+
+    def _condense_queue(self) -> None:
+        reserved = [place for place in self._queue if isinstance(place, _Reserved)]
+        frames = self._condense([frame for frame in self._queue if isinstance(frame, bytes)])
+        self._queue = deque([*reserved, *frames])
+        self._queued_frames, self._queued_bytes = len(frames), sum(map(len, frames))
 
     def close(self, code: int, reason: str) -> None:
         """End the connection with `code`; frames still waiting are dropped. The first call counts."""
@@ -204,6 +207,7 @@ class Outbox:
                 return head.frames.popleft()
             self._queue.popleft()
             head.when_sent()
+            self._condense_queue()  # what came meanwhile is news of one moment to who has waited so long
         return None
 
     async def _complete(self, sending: _Rest) -> None:

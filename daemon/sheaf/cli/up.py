@@ -68,7 +68,11 @@ def up(
     ] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Run the daemon in the foreground until Ctrl-C."""
+    """Run the daemon in the foreground until Ctrl-C.
+
+    Each option has a variable, which it comes before: SHEAF_PORT for --port, SHEAF_RELAYS for --relay (more
+    than one with commas), SHEAF_MDNS=false for --no-mdns, SHEAF_OPEN_BROWSER=false for --no-open.
+    """
     import asyncio
     import logging
 

@@ -31,6 +31,7 @@ from sheaf.node.events import EventBus
 from sheaf.node.identity import LocalIdentity, clean_name
 from sheaf.node.space_host import RestoredSpace, SpaceHost
 from sheaf.node.storage_watch import StorageWatch
+from sheaf.node.unit_of_work import Defect
 from sheaf.node.views import CloseCode, SpaceSummary
 from sheaf.ports import Clock, EpochSecretRow, OpRow, SpaceRow, Store, WriteBatch
 from sheaf.task_set import TaskSet
@@ -264,28 +265,40 @@ class Library:
 
     async def _reopened(self, space_id: SpaceId) -> bool:
         """Try to open a closed space; True when there is nothing left to try."""
+        failure = await self._try_to_open(space_id)
+        if failure is not None:
+            self._closed.not_opened(space_id, failure)
+            await self._end(space_id)
+        self.storage.tell()
+        return not isinstance(failure, StorageFailure) or isinstance(failure, Defect)
+
+    async def _try_to_open(self, space_id: SpaceId) -> SheafError | None:
+        """Open a space; what it ended with. A defect in one must not keep others from being opened."""
         try:
             await self._open(space_id)
+        except StorageFailure as failure:
+            return failure
         except SheafError as error:
-            self._closed.not_opened(space_id, error)
-            await self._end(space_id)
-            if isinstance(error, StorageFailure):
-                return False
             logger.error("a space cannot be opened any more", space=space_id.short, error=str(error))
-        finally:
-            self.storage.tell()
-        return True
+            return error
+        except Exception as error:
+            logger.exception("a space cannot be opened because of a defect")
+            return Defect(f"A defect of Sheaf keeps a space from being opened: {error!r}")
+        return None
 
     async def _renew_all(self) -> None:
-        """The disk takes changes again: open every space anew, for writing."""
+        """The disk takes changes again: open every space anew, for writing.
+
+        One at a time, and not those that are being opened again anyhow: of two that open the same
+        space one would not know what the other has written meanwhile.
+        """
         for host in tuple(self._hosts.values()):
-            if host.refusal is None:
-                continue
             with suppress(StorageFailure):
                 await host.flush()  # what was on its way before the disk refused
-            try:
-                await self._open(host.space_id)
-            except SheafError as failure:
+            is_current = self._hosts.get(host.space_id) is host and host.space_id not in self._closed
+            if host.refusal is None or not is_current:
+                continue
+            if (failure := await self._try_to_open(host.space_id)) is not None:
                 self._close(host.space_id, failure)
 
     def _index_changed(self, space_text: str) -> None:

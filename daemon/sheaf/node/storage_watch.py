@@ -50,6 +50,8 @@ class StorageWatch:
         self._on_mended = on_mended
         self._trouble = asyncio.Event()
         self._told: tuple[str, str | None] = ("ok", None)
+        self._healing: StorageFailure | None = None
+        """What the disk refused with, until everybody is told that it does so no more."""
         self.refusal: StorageFailure | None = None
         """Why nothing can be written now; None when writing works."""
         self.unreadable: Callable[[], str | None] = lambda: None
@@ -107,9 +109,12 @@ class StorageWatch:
         except StorageFailure as failure:
             self.refusal = failure  # another reason, perhaps
         else:
-            self.refusal = None
+            self._healing, self.refusal = self.refusal, None
             self._trouble.clear()
-            await self._on_mended()
+            try:
+                await self._on_mended()
+            finally:
+                self._healing = None
             self.mended()
             logger.info("the disk takes changes again")
         self.tell()
@@ -120,8 +125,8 @@ class StorageWatch:
         """'ok', 'low', 'read_only' or 'failed', and a sentence about it."""
         if (unreadable := self.unreadable()) is not None:
             return "failed", unreadable
-        if self.refusal is not None:
-            return "read_only", str(self.refusal)
+        if (refusal := self.refusal or self._healing) is not None:
+            return "read_only", str(refusal)
         if self.free_bytes is not None and self.free_bytes < LOW_BYTES:
             return (
                 "low",

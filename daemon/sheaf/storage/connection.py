@@ -85,7 +85,7 @@ def _configure(connection: sqlite3.Connection, path: Path) -> None:
     if mode != "wal":
         raise StorageFailure(f"{path.parent} is on a file system that Sheaf cannot use safely (no WAL).")
     for pragma in (
-        "synchronous = FULL",  # what a peer has seen is on our disk, also after power loss (TRAPS 6)
+        "synchronous = FULL",  # what a peer has seen is on our disk, also after power loss
         "fullfsync = ON",  # macOS: fsync alone does not reach the platter
         "checkpoint_fullfsync = ON",
         "foreign_keys = ON",

@@ -7,7 +7,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from sheaf.core.base.errors import StorageFailure, TransportFailure
+from sheaf.core.base.errors import Busy, SheafError, StorageFailure, TooMuchWork, TransportFailure
 from sheaf.core.base.ids import DocId, OpId, SpaceId
 from sheaf.core.space.roles import Role
 from sheaf.node.views import CodeState, DocumentView, StorageView
@@ -285,3 +285,28 @@ async def test_the_api_description_is_complete(client: httpx.AsyncClient) -> Non
     description = (await client.get("/api/openapi.json")).json()
     assert "/api/v1/documents/{document_id}/content" in description["paths"]
     assert "Space" in description["components"]["schemas"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(TooMuchWork("It took too long."), 422), (Busy("Try again."), 503)]
+)
+async def test_content_work_that_is_not_done_is_a_problem_with_its_sentence(
+    client: httpx.AsyncClient,
+    document: DocumentView,
+    node: FakeNode,
+    monkeypatch: pytest.MonkeyPatch,
+    error: SheafError,
+    status: int,
+) -> None:
+    async def give_up(*_: object, **__: object) -> None:
+        raise error
+
+    for method in ("read_content", "write_content", "append_content"):
+        monkeypatch.setattr(node, method, give_up)
+    address = f"/api/v1/documents/{document.document_id.text}"
+    for answer in (
+        await client.get(f"{address}/content"),
+        await client.put(f"{address}/content", content="x"),
+        await client.post(f"{address}/append", content="x"),
+    ):
+        assert (answer.status_code, answer.json()["detail"]) == (status, str(error))

