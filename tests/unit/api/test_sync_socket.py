@@ -18,9 +18,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
 from sheaf.api.auth import SESSION_IDLE_S
-from sheaf.core.base.errors import NotAllowed, SheafError, StorageFailure, UpdateRefused, UpdateTooBig
+from sheaf.core.base.errors import SheafError, StorageFailure, UpdateRefused, UpdateTooBig
 from sheaf.core.base.ids import DocId
-from sheaf.core.base.limits import BACKLOG_BYTES_MAX, MIB
+from sheaf.core.base.limits import MIB
 from sheaf.core.crdt.replica import ReplicaPoisoned
 from sheaf.core.protocol import ysync
 from sheaf.core.protocol.presence import AwarenessEntry, decode_awareness, encode_awareness
@@ -117,52 +117,6 @@ async def test_the_ack_comes_after_the_commit_and_counts(
             commit()
         await tab.saved()
         assert tab.acked == tab.sent == 3
-
-
-async def test_counts_of_durable_frames_come_only_to_who_asks(
-    door: RunningDoor, doc_id: str, fake: FakeDocument
-) -> None:
-    """Stock providers log an error for each message of a type they do not know."""
-    async with raw_tab(door, doc_id) as stock, raw_tab(door, f"{doc_id}?x=2&ack=1") as ours:
-        for connection, kinds in ((stock, {0}), (ours, {0, ysync.MESSAGE_COMMITTED})):
-            update = pycrdt.Doc()
-            update.get("text", type=pycrdt.Text).insert(0, "x")
-            await connection.send(ysync.encode_update(update.get_update()))
-            await eventually(lambda: all(handle.committed == handle.submitted for handle in fake.handles))
-            await connection.send(ysync.encode_step1(fake.doc.get_state()))
-            seen = set()
-            while (message := await receive(connection))[:2] != b"\x00\x01":
-                seen.add(message[0])
-            assert seen == kinds
-
-
-async def test_a_role_lowered_in_the_middle_of_a_word_is_told_and_reading_goes_on(
-    door: RunningDoor, doc_id: str, fake: FakeDocument
-) -> None:
-    fake.fail_with = NotAllowed("you may only read")
-    async with raw_tab(door, doc_id) as connection:
-        await receive(connection)
-        await connection.send(ysync.encode_update(b"\x00\x00"))
-        assert await receive(connection) == ysync.encode_permission_denied("read-only")
-        await connection.send(ysync.encode_step1(b"\x00"))
-        assert ysync.decode_message(await receive(connection)) == ysync.SyncUpdate(b"\x00\x00")
-
-
-async def test_refused_again_and_again_is_put_off_and_harms_nobody_else(
-    door: RunningDoor, doc_id: str, fake: FakeDocument
-) -> None:
-    async with open_tab(door.origin, door.token, doc_id) as honest:
-        async with raw_tab(door, doc_id) as stubborn:
-            await stubborn.send(b"\x00\x09\x00")
-            assert await close_code(stubborn) == 4400
-        async with raw_tab(door, doc_id) as stubborn:
-            await receive(stubborn)
-            await stubborn.send(b"\x00\x09\x00")
-            await eventually(lambda: len(fake.handles) == 1)  # it has left the document
-            await honest.append("x")
-            await honest.saved()
-            assert stubborn.close_code is None  # and waits to be told
-        assert not honest.is_closed
 
 
 async def test_the_server_asks_first_and_echoes_the_plain_protocol_name(
@@ -371,18 +325,6 @@ async def test_a4_a_tab_that_does_not_read_is_dropped_and_memory_stays_bounded(
         assert process.memory_info().rss - before < 64 * MIB
         await healthy.until(lambda: healthy.text == str(fake.text))
     raw.close()
-
-
-@pytest.mark.parametrize("size", [BACKLOG_BYTES_MAX + 17, BACKLOG_BYTES_MAX + 2 * MIB])
-async def test_a5_what_is_too_big_is_closed_with_its_final_code(
-    door: RunningDoor, doc_id: str, size: int
-) -> None:
-    """Just above the app's limit, and so large that uvicorn does not read it and would say 1009."""
-    async with raw_tab(door, doc_id) as connection:
-        sending = asyncio.ensure_future(connection.send(b"\x00" * size))
-        assert await close_code(connection) == 4413
-        assert "32 MiB" in connection.close_reason
-        await asyncio.gather(sending, return_exceptions=True)
 
 
 async def test_a5_a_mebibyte_and_one_is_an_ordinary_message(
