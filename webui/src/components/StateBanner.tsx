@@ -9,7 +9,7 @@ import { useActions } from "../hooks/actions";
 import { useApp } from "../hooks/app";
 import { useSpace } from "../hooks/library";
 import { useStore } from "../hooks/store";
-import { type Document, isSaving, titleOf } from "../model/library";
+import { type Document, isReadOnly, isSaving, titleOf } from "../model/library";
 import { trashedAbove } from "../model/tree";
 import { wordsInWords } from "../model/words";
 import type { StopReason } from "../sync/closing";
@@ -33,7 +33,7 @@ export function StateBanner(props: StateBannerProps) {
   const above = trashedAbove(documents[document.space_id] ?? [], document.document_id);
   if (state.link.kind === "stopped") return <StoppedBanner {...props} reason={state.link.reason} />;
   if (state.pending && !state.kept) return <WindowOnlyBanner {...props} />;
-  if (state.pending && (state.readOnly || space?.role === "reader")) return <ReaderBanner {...props} />;
+  if (state.pending && (state.readOnly || isReadOnly(space))) return <ReaderBanner {...props} />;
   if (document.trashed || above) return <TrashBanner {...props} trashed={above ?? document} />;
   return null;
 }

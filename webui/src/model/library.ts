@@ -22,6 +22,10 @@ export interface Space {
   delivery: SpaceDelivery;
 }
 
+/** Whether the person may only read the space. Of one that cannot be opened now the role is not known. */
+export const isReadOnly = (space: Pick<Space, "role" | "state"> | null): boolean =>
+  space !== null && space.role === "reader" && space.state !== "unavailable";
+
 export interface Document {
   document_id: DocumentId;
   space_id: SpaceId;

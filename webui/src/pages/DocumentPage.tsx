@@ -12,7 +12,7 @@ import { useDocument, useSpace } from "../hooks/library";
 import { useStanding } from "../hooks/standing";
 import { useStore } from "../hooks/store";
 import type { DocumentId } from "../model/identifiers";
-import { type Document, titleOf, untitled } from "../model/library";
+import { type Document, isReadOnly, titleOf, untitled } from "../model/library";
 import type { Standing } from "../model/standing";
 import { countWords, wordsInWords } from "../model/words";
 import type { DocumentSession } from "../sync/session";
@@ -72,7 +72,7 @@ function OpenDocument({ document, session }: { document: Document; session: Docu
   const space = useSpace(document.space_id);
   // Somebody may put the page into the trash while it is written in: no key is lost, the words go with the page.
   const [wasOpen] = useState(!document.trashed);
-  const readOnly = state.readOnly || space?.role === "reader" || (document.trashed && !wasOpen);
+  const readOnly = state.readOnly || isReadOnly(space) || (document.trashed && !wasOpen);
   const editable = !readOnly && state.link.kind !== "stopped";
   const focusBody = useRef<() => void>(() => undefined);
   useForgetWhenLeft(session);

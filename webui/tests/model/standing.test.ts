@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { fileName } from "../../src/hooks/saving-copies";
-import type { Document } from "../../src/model/library";
+import { type Document, isReadOnly } from "../../src/model/library";
 import type { ApiFailure } from "../../src/model/ports";
 import { standingOf } from "../../src/model/standing";
 import { trashedAbove } from "../../src/model/tree";
@@ -27,6 +27,14 @@ describe("whether a document is gone", () => {
 
   it.each([{ kind: "unreachable" }, { kind: "signed_out" }] as const)("is not said by %o", (failure) => {
     expect(standingOf(failure, { state: "low" }).kind).toBe("unreachable");
+  });
+});
+
+describe("a space that cannot be opened now", () => {
+  it("makes nobody a reader", () => {
+    expect(isReadOnly({ role: "reader", state: "ready" })).toBe(true);
+    expect(isReadOnly({ role: "reader", state: "unavailable" })).toBe(false);
+    expect(isReadOnly(null)).toBe(false);
   });
 });
 
