@@ -24,7 +24,7 @@ def edits(*sizes: int) -> list[PendingRow]:
 def test_keystrokes_become_one_update() -> None:
     rows = edits(*[1] * 50)
     (item,) = sealer._items(rows)
-    assert len(item.data) < sum(len(row.update) for row in rows) / 2
+    assert len(item.data) < sum(len(row.update) for row in rows)
 
 
 def test_large_edits_go_as_they_are_and_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
