@@ -6,6 +6,7 @@ matters: it may be killed at any moment. Imports nothing of the daemon but what 
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
@@ -72,7 +73,8 @@ def _set_alarm(seconds: float) -> None:
 
 def _be_modest(memory_bytes: int) -> None:
     if hasattr(os, "nice"):
-        os.nice(_NICENESS)
+        with contextlib.suppress(OSError):  # a sandbox may forbid it
+            os.nice(_NICENESS)
     try:
         import resource
     except ImportError:  # not on this system
