@@ -37,6 +37,9 @@ WITH_COMMENTS: Final = sorted(
 LATER: Final = {f"docs/guide/{name}.md" for name in ("networks", "relay", "troubleshooting")}
 """Pages whose commands are of the kinds that the other pages hold: CI walks them, and `make long`."""
 
+BARE: Final = {"README.md", "docs/guide/README.md", "docs/guide/service.md", "systemd/sheaf.service"}
+"""Where installing is the first thing a person does. Elsewhere Sheaf is there."""
+
 TWICE: Final = {"docs/guide/service.md", "systemd/sheaf.service", "systemd/sheaf-relay.service"}
 """What a person does again after an update, or because something seems wrong."""
 
@@ -141,9 +144,13 @@ def check(command: Command, outcome: Outcome) -> None:
 def test_every_command_of_a_page_does_what_the_page_says(document: str, reader: Reader) -> None:
     commands = commands_of_page(ROOT / document, document)
     assert commands
+    if document not in BARE:
+        reader.walk.install()
     for command in commands * (2 if document in TWICE else 1):
-        check(command, reader.do(command))
-        for other in more(command):
+        others = list(more(command))
+        if not others or command.block:
+            check(command, reader.do(command))
+        for other in others:
             outcome = reader.do(other)
             assert outcome.code == 0, f"{other}\n{outcome}"
             if other.text.endswith("json"):
@@ -153,7 +160,10 @@ def test_every_command_of_a_page_does_what_the_page_says(document: str, reader: 
 
 
 def more(command: Command) -> Iterator[Command]:
-    """Yield what a page says besides: other formats behind a command, `--json` for all that print data."""
+    """Yield what a page says besides: other formats of a command, and `--json` for all that print data.
+
+    (The other pages run most of those without it.)
+    """
     for names in re.findall(r"(?<=--format )\w+(?:, \w+)+", command.remark):
         for name in names.split(", "):
             yield replace(command, text=f"{command.text} --format {name}")
@@ -165,6 +175,8 @@ def more(command: Command) -> Iterator[Command]:
 @pytest.mark.parametrize("document", WITH_COMMENTS)
 def test_every_command_in_the_comments_of_a_file_runs(document: str, reader: Reader) -> None:
     commands = commands_of_comments(ROOT / document, document)
+    if document not in BARE:
+        reader.walk.install()
     for command in commands * (2 if document in TWICE else 1):
         check(command, reader.do(command))
 
@@ -178,6 +190,7 @@ def test_a_command_with_an_unknown_placeholder_fails_the_walk(reader: Reader) ->
 
 
 def test_a_command_that_is_wrong_fails_the_walk(reader: Reader) -> None:
+    reader.walk.install()
     for text in (
         "sheaf unvite",
         "systemctl --user stop sheaf",

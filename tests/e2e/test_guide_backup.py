@@ -40,6 +40,7 @@ MENTIONED: Final = {
 def walk(checkout: Path, program: Path, tmp_path: Path) -> Iterator[Walk]:
     """Two new machines."""
     made = Walk(tmp_path / "walk", checkout=checkout, program=program)
+    made.install()
     try:
         yield made
     finally:

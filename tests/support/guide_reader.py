@@ -67,6 +67,7 @@ class Reader:
     def _special(self) -> dict[str, Callable[[str, Command], Outcome]]:
         """What to do with commands that stay, or that are another machine's."""
         return {
+            r"pipx install\b": self._install,
             r"sheaf up\b": self._up,
             r"sheaf relay\b": self._start_relay,
             r"podman run\b": self._run_image,
@@ -155,6 +156,11 @@ class Reader:
         made = machine.run(f'sheaf {kind} create {place} "{name}"')
         assert made.code == 0, made
         self._there.add((machine.name, name))
+
+    def _install(self, step: str, _command: Command) -> Outcome:
+        """Both people install it, the second first."""
+        second = self.walk.ben.run(step)
+        return self.walk.ann.run(step) if second.code == 0 else second
 
     def _up(self, step: str, command: Command) -> Outcome:
         if is_for_both := "--relay" in step:

@@ -222,8 +222,13 @@ class Walk:
         self.relay_port, self.nats_port = free_ports(2)
         self.ann, self.ben = Machine("ann", folder, self), Machine("ben", folder, self)
         self.ann.other, self.ben.other = self.ben, self.ann
+
+    def install(self) -> None:
+        """Install Sheaf on both, as `pipx install .` does: for pages that begin with Sheaf being there."""
         for machine in (self.ann, self.ben):
-            machine.run("pipx install .")
+            command = machine.home / ".local/bin/sheaf"
+            command.parent.mkdir(parents=True)
+            command.symlink_to(self.program)
 
     @property
     def places(self) -> dict[str, str]:

@@ -105,7 +105,9 @@ def python3(words: list[str]) -> int:
     commands = Path(words[2]) / "bin"
     commands.mkdir(parents=True, exist_ok=True)
     pip = commands / "pip"
-    pip.write_text(f'#!/bin/sh\nPRETEND_VENV="{words[2]}" exec "{sys.executable}" "{__file__}" pip "$@"\n')
+    pip.write_text(
+        f'#!/bin/sh\nPRETEND_VENV="{words[2]}" exec "{sys.executable}" -IS "{__file__}" pip "$@"\n'
+    )
     pip.chmod(0o755)
     return 0
 
@@ -290,7 +292,7 @@ def install(folder: Path) -> None:
     folder.mkdir(parents=True)
     for name in PROGRAMS:
         command = folder / name
-        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{__file__}" {name} "$@"\n')
+        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -IS "{__file__}" {name} "$@"\n')
         command.chmod(0o755)
 
 
