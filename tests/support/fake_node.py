@@ -169,6 +169,7 @@ class FakeNode:
         self.events = EventBus()
         self.role = Role.OWNER
         self.relays: tuple[RelayStatus, ...] = ()
+        self.held_changes = 0
         self.now_ms = 1_767_225_600_000
         self._profile = ProfileView(UserId(bytes(32)), "Ada", DeviceId(b"\1" * 32), "laptop")
         self._spaces: dict[SpaceId, SpaceSummary] = {}
@@ -210,6 +211,7 @@ class FakeNode:
             spaces=tuple(self.spaces()),
             peers=tuple(self.peers()),
             relays=self.relays,
+            held_changes=self.held_changes,
         )
 
     def network(self) -> NetworkView:
