@@ -1,10 +1,10 @@
 # Everything a person or a machine does with this repository. `make help` lists it; docs/HACKING.md explains it.
 #
-# Needed beforehand: make, and a Python >= 3.11 with venv. Node is not: it arrives as a Python wheel when the
+# Needed beforehand: make, and a Python from 3.11 to 3.15 with venv: for these the locked packages have wheels. Node is not: it arrives as a Python wheel when the
 # web editor has to be built. ARGS="..." is handed on to whatever the target runs.
 
-PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
-	$$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+PYTHON ?= $(shell for p in python3 python3.15 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 16))' 2>/dev/null && { echo $$p; break; }; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -113,7 +113,8 @@ clean: ## remove everything that was made here, the environment included
 dev: $(VENV)/.dev-stamp $(VENV)/.project-stamp
 
 $(VENV)/.venv-stamp:
-	@test -n "$(PYTHON)" || { echo "No Python >= 3.11 with venv found (on Debian: apt install python3-venv)."; exit 1; }
+	@test -n "$(PYTHON)" || { echo "No Python from 3.11 to 3.15 with venv found (on Debian: apt install python3-venv)." \
+		"To try another one: make PYTHON=..."; exit 1; }
 	@echo "Making the environment in $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 	@touch $@
@@ -123,9 +124,10 @@ $(VENV)/.run-stamp: requirements/run.txt requirements/build.txt | $(VENV)/.venv-
 	@$(INSTALL_LOCK) -r requirements/run.txt -r requirements/build.txt
 	@touch $@
 
-$(VENV)/.dev-stamp: requirements/dev.txt | $(VENV)/.venv-stamp
+$(VENV)/.dev-stamp: requirements/dev.txt requirements/oldest-pip.txt | $(VENV)/.venv-stamp
 	@echo "Installing what the daemon, the tests and the checks need"
 	@$(INSTALL_LOCK) -r requirements/dev.txt
+	@$(PIP) download -qq --no-deps --require-hashes -r requirements/oldest-pip.txt -d $(VENV)/oldest-pip
 	@touch $@
 
 # Whoever asks for this also asks for one of the two stamps above, which bring what the build needs.

@@ -6,6 +6,8 @@ The only place with pydantic outside the API's schemas. Knows no adapter; `compo
 from __future__ import annotations
 
 import importlib.resources
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -50,6 +52,8 @@ class Settings(BaseSettings):
     stun: Addresses = ()
     """HOST:PORT of STUN servers besides those of the relays."""
     open_browser: bool = True
+    accept_shared_files: bool = False
+    """Keep keys and documents where the file system has no permissions (decision 0065)."""
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     user_name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
@@ -109,9 +113,9 @@ class Settings(BaseSettings):
         """
         given = {name: value for name, value in options.items() if value is not None}
         try:
-            return cls(**given)
+            return cls(**(_singular_variables(given) | given))
         except ValidationError as error:
-            raise UsageError(_explain(error)) from error
+            raise UsageError(_explain(error, given)) from error
 
 
 def split_address(text: str, *, port_min: int) -> tuple[str, int]:
@@ -129,9 +133,29 @@ def split_address(text: str, *, port_min: int) -> tuple[str, int]:
     return host, int(port)
 
 
-def _explain(error: ValidationError) -> str:
+def _singular_variables(given: Mapping[str, Any]) -> dict[str, str]:
+    """`SHEAF_RELAY` and `SHEAF_PEER`: the options are called so, and people try it.
+
+    Raises:
+        UsageError: the plural is set too, and it cannot be both.
+    """
+    found = {}
+    for name in ("peers", "relays"):
+        plural = f"SHEAF_{name.upper()}"
+        singular = plural.removesuffix("S")
+        if name in given or not (text := os.environ.get(singular)):
+            continue
+        if os.environ.get(plural):
+            raise UsageError(f"{singular} and {plural} are both set; put everything into {plural}")
+        found[name] = text
+    return found
+
+
+def _explain(error: ValidationError, given: Mapping[str, Any]) -> str:
+    """Each mistake by the name it was given under: an option's or a variable's."""
     parts = []
     for item in error.errors():
-        name = "-".join(str(part).replace("_", "-") for part in item["loc"][:1]) or "settings"
-        parts.append(f"--{name}: {item['msg'].removeprefix('Value error, ')}")
+        field = str(item["loc"][0]) if item["loc"] else "settings"
+        name = f"--{field.replace('_', '-')}" if field in given else f"SHEAF_{field.upper()}"
+        parts.append(f"{name}: {item['msg'].removeprefix('Value error, ')}")
     return "; ".join(parts)

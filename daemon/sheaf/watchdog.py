@@ -1,8 +1,9 @@
-"""Telling the service manager that we are ready, alive and stopping (TRAPS 1.7, FAULTS A11).
+"""Telling the service manager that we are ready, alive and stopping (FAULTS A11).
 
 The sd_notify protocol is one datagram to `$NOTIFY_SOCKET`. `WATCHDOG=1` is sent from the
-event loop only after a real probe: the loop was not late, and a trivial write reached the
-disk. So a blocked loop or a stuck writer sends nothing, and the manager restarts us.
+event loop only after a real probe: the loop was not late, and the storage thread answered.
+So a blocked loop or a stuck writer sends nothing, and the manager restarts us. A disk that
+refuses is no reason for that: a restart makes no room.
 Must not know what the probe does; `compose` hands it in.
 """
 
@@ -44,9 +45,13 @@ class Notifier:
         """The probe succeeded."""
         self._send("WATCHDOG=1")
 
-    def extend_start(self, seconds: float) -> None:
-        """Start-up (a migration, say) needs `seconds` more."""
-        self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1_000_000)}")
+    def extend_start(self, seconds: float, *, status: str = "") -> None:
+        """Start-up (a migration, say) needs `seconds` more from now; say it again while it moves.
+
+        `status` is as in `ready`; empty leaves it as it is.
+        """
+        line = f"\nSTATUS={status}" if status else ""
+        self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1_000_000)}{line}")
 
     def _send(self, state: str) -> None:
         if not self._address:
@@ -64,7 +69,7 @@ async def watch(notifier: Notifier, probe: Probe, *, lag_max_s: float = LAG_MAX_
 
     Args:
         notifier: says how often, and sends.
-        probe: performs a trivial write and returns when it is durable; raises when it cannot be.
+        probe: returns when everything that must go on has answered; raises when something is dead.
         lag_max_s: a loop that wakes later than this is not alive.
     """
     interval_s = notifier.watchdog_interval_s

@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench import at_rest, catch_up, keystroke, processes, relay, relay_crowd
+from tests.bench import at_rest, catch_up, content, keystroke, processes, relay, relay_crowd
 from tests.bench.bench import Bench, Part
 from tests.bench.report import Report
 from tests.support.repository import ROOT
@@ -29,6 +29,7 @@ PARTS: dict[str, Part] = {
     at_rest.START: at_rest.start,
     at_rest.IDLE: at_rest.idle,
     at_rest.CREATE: at_rest.create,
+    content.PART: content.measure,
     relay_crowd.PART: relay.measure,
 }
 QUIET_LOAD = 1.5

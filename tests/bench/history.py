@@ -23,6 +23,7 @@ from sheaf.core.crdt.order import order_between
 from sheaf.core.crdt.replica import Replica
 from sheaf.core.space.log_writer import LogWriter
 from sheaf.keystore.choice import open_keystore
+from sheaf.node.beside import Beside
 from sheaf.node.client_claims import ClientClaims
 from sheaf.node.events import EventBus
 from sheaf.node.identity import LocalIdentity, load_identity
@@ -33,6 +34,7 @@ from sheaf.ports import PendingRow, TouchedRow
 from sheaf.storage.lock import lock_data_dir
 from sheaf.storage.store import SqliteStore, open_store
 from sheaf.task_set import TaskSet
+from tests.support.inline_worker import InlineWorker
 
 ENVELOPES_PER_COMMIT = 500
 
@@ -86,6 +88,7 @@ async def history(data_dir: Path, space_id: str) -> AsyncIterator[HistoryWriter]
             store=store,
             clock=clock,
             entropy=os.urandom,
+            beside=Beside(InlineWorker()),
             events=EventBus(),
             tasks=tasks,
             on_change=lambda _: None,

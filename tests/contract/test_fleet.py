@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from sheaf.relay.nameplates import LIFE_S, SAYINGS_MAX
 from sheaf.relay.nats_address import parse_nats_address
 from sheaf.relay.nats_fleet import NatsFleet
 from sheaf.relay.nats_link import NatsLink
+from sheaf.relay.nats_words import node_subject, rendezvous_subject
 from tests.support.daemon import eventually
 from tests.support.nats import NatsServer, nats_server, needs_nats
 
@@ -88,7 +90,7 @@ async def two(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[T
         await fleet.close()
         return
     with nats_server(tmp_path) as server:
-        fleets, nodes = zip(*[nats_node(server, n, lambda: clock[0]) for n in range(2)], strict=True)
+        fleets, nodes = zip(*[nats_node(server.url, n, lambda: clock[0]) for n in range(2)], strict=True)
         for fleet, node in zip(fleets, nodes, strict=True):
             await fleet.start(node)
         yield Two(fleets, nodes, pass_time)
@@ -96,9 +98,9 @@ async def two(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[T
             await fleet.close()
 
 
-def nats_node(server: NatsServer, number: int, now: Callable[[], float]) -> tuple[NatsFleet, Node]:
+def nats_node(url: str, number: int, now: Callable[[], float]) -> tuple[NatsFleet, Node]:
     fleet = NatsFleet(
-        link=NatsLink(address=parse_nats_address(server.url), name=f"node {number}"),
+        link=NatsLink(address=parse_nats_address(url), name=f"node {number}"),
         node=f"node{number}",
         url=f"ws://node{number}.example",
         replicas=1,
@@ -149,6 +151,54 @@ async def test_who_left_at_one_node_is_still_found_at_the_other(two: Two) -> Non
     await two.unsubscribe(0, OTHER)
     assert not await two.fleets[1].send(OTHER, b"x")
     assert await two.fleets[1].send(RID, b"y")
+
+
+@needs_nats
+async def test_nats_has_read_a_subscription_before_it_counts(tmp_path: Path) -> None:
+    """Otherwise the first message after it may be lost: what NATS confirms must come after SUB."""
+    with nats_server(tmp_path) as server:
+        async with wiretap(server) as (said, url):
+            fleet, node = nats_node(url, 0, lambda: 0.0)
+            await fleet.start(node)
+            assert_confirmed(said, node_subject("node0").encode())
+            for number in range(20):
+                rid = RendezvousId(number.to_bytes(16, "big"))
+                del said[:]
+                await fleet.subscribe([rid])
+                assert_confirmed(said, rendezvous_subject(rid).encode())
+            await fleet.close()
+
+
+def assert_confirmed(said: bytearray, subject: bytes) -> None:
+    """A PING, to which the answer was waited for, followed SUB."""
+    assert said.index(b"SUB " + subject) < said.rindex(b"PING\r\n")
+
+
+@asynccontextmanager
+async def wiretap(server: NatsServer) -> AsyncIterator[tuple[bytearray, str]]:
+    """What clients of `url` say to the server."""
+    said = bytearray()
+    port = int(server.url.rpartition(":")[2])
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream_reader, upstream = await asyncio.open_connection("127.0.0.1", port)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(pump(reader, upstream, said))
+            group.create_task(pump(upstream_reader, writer, bytearray()))
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    yield said, f"nats://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    listener.close()
+
+
+async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, copy: bytearray) -> None:
+    try:
+        while data := await reader.read(65536):
+            copy += data
+            writer.write(data)
+            await writer.drain()
+    finally:
+        writer.close()
 
 
 # ------------------------------------------------------------------ nameplates

@@ -329,7 +329,8 @@ def test_without_the_library_the_operator_is_told_how_to_get_it() -> None:
     program += "sys.argv += ['--listen', '127.0.0.1:0']; from sheaf.cli.main import main; main()"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert result.returncode == 2, result.stderr
-    assert "sheafd[nats]" in result.stderr
+    assert "`pipx inject sheafd nats-py`" in result.stderr
+    assert "`pip install nats-py`" in result.stderr
 
 
 # ------------------------------------------------------------------ the fleet

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.acquaintance import Acquaintance, make_acquaintance
+from tests.support.guide_walk import copy_checkout, install_wheel
 from tests.support.relay import RelayProcess
 from tests.support.world import Town, town
 
@@ -43,3 +44,15 @@ def pytest_runtest_makereport(
 def acquaintance(tmp_path_factory: pytest.TempPathFactory) -> Acquaintance:
     """Two people who joined earlier, both offline now."""
     return make_acquaintance(tmp_path_factory.mktemp("earlier"))
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a checkout that the walks may write into."""
+    return copy_checkout(tmp_path_factory.mktemp("checkout"))
+
+
+@pytest.fixture(scope="session")
+def program(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the command that the checkout's wheel installs."""
+    return install_wheel(checkout, tmp_path_factory.mktemp("pipx") / "sheafd")

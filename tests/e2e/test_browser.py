@@ -7,7 +7,7 @@ import random
 import re
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Page, expect
 
 from tests.support.daemon import Daemon, eventually
 from tests.support.editor import browsers
@@ -55,6 +55,7 @@ async def test_sign_in_make_a_space_a_page_and_a_text_write_and_reload(here: Tow
         await editor.open(page_id)
         await editor.until_shown("Flour and water.")
         await expect(page.get_by_test_id("page-editor").locator("h1")).to_have_text("What it takes")
+        assert "## yjs - " in await licences_shown(page)
         assert editor.problems == []
 
 
@@ -120,6 +121,17 @@ async def test_a_reload_while_the_daemon_is_down_opens_the_known_document(here: 
             return "before the power went, and after" in text(ada, document_id)
 
         await eventually(has_all, what="the daemon has what was typed without it")
+
+
+async def licences_shown(page: Page) -> str:
+    """Follow the link in the dialog *You* and return what the new tab shows."""
+    await page.locator(".profile-button").click()
+    async with page.context.expect_page() as opened:
+        await page.get_by_role("link", name="npm packages and their licences").click()
+    tab = await opened.value
+    words = await tab.locator("body").inner_text()
+    await tab.close()
+    return words
 
 
 def document_in(url: str) -> str:

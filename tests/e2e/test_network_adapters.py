@@ -1,4 +1,4 @@
-"""The network adapters between real network namespaces (FAULTS N3–N6, N18; TRAPS 8, 9).
+"""The network adapters between real network namespaces (FAULTS N3–N6, N18).
 
 Two agents (tests/support/network_agent.py) on a switch, or alone on a computer. No default
 route and no DNS unless a test says so.

@@ -1,14 +1,45 @@
 """The wheel is all a person needs: it holds the editor, built and started with no Node around."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.support.repository import ROOT
+
+NOTICES = "sheaf/webui_dist/third-party-licenses.txt"
+
+LICENSES = {"MIT", "ISC", "BSD-2-Clause", "BSD-3-Clause", "0BSD", "Apache-2.0", "CC0-1.0", "Unlicense"}
+"""What a package in the bundle may be licensed under: with its notice kept, these allow what we do.
+
+A person judges anything else (copyleft, an "OR", nothing at all): add it here, or drop the package.
+"""
+
+WITHOUT_CODE = {"@tiptap/pm"}
+"""Direct dependencies that only hand on other packages: nothing of their own reaches the bundle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What the notices file says about one package."""
+
+    name: str
+    version: str
+    license: str
+    text: str
+
+
+def notices(text: str) -> dict[str, Notice]:
+    """Return the packages of a notices file by name."""
+    parts = re.split(r"^## (\S+) - (\S+)(?: \((.+)\))?$", text, flags=re.MULTILINE)[1:]
+    found = [Notice(*(part or "" for part in parts[at : at + 4])) for at in range(0, len(parts), 4)]
+    return {notice.name: notice for notice in found}
 
 
 def run(command: list[str], folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -31,6 +62,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def bundled(wheel: Path) -> dict[str, Notice]:
+    """Return the notices in the wheel."""
+    return notices(zipfile.ZipFile(wheel).read(NOTICES).decode())
+
+
+@pytest.fixture(scope="module")
 def contents(wheel: Path) -> set[str]:
     """Return the names of the files in the wheel."""
     return set(zipfile.ZipFile(wheel).namelist())
@@ -49,6 +86,48 @@ def test_it_holds_every_module_and_nothing_besides(contents: set[str]) -> None:
     assert {name for name in contents if name.endswith(".py")} == modules
     assert {name.partition("/")[0].partition("-")[0] for name in contents} == {"sheaf", "sheafd"}
     assert not any("node_modules" in name or name.endswith(".pyc") for name in contents)
+
+
+def test_every_bundled_package_has_its_licence_and_copyright_in_the_wheel(bundled: dict[str, Notice]) -> None:
+    holder = re.compile(r"copyright (\(c\) )?\W*\d{4}|copyright \(c\) \w", re.IGNORECASE)
+    bare = [name for name, each in bundled.items() if len(each.text) < 300 or not holder.search(each.text)]
+    assert len(bundled) > 30
+    assert bare == []
+
+
+def test_no_package_in_the_bundle_has_a_licence_that_nobody_looked_at(bundled: dict[str, Notice]) -> None:
+    assert {name: each.license for name, each in bundled.items() if each.license not in LICENSES} == {}
+
+
+def test_the_notices_are_of_the_locked_versions_and_omit_no_dependency(
+    bundled: dict[str, Notice],
+) -> None:
+    packages = json.loads((ROOT / "webui/package-lock.json").read_text())["packages"]
+    locked = {name: packages[f"node_modules/{name}"]["version"] for name in bundled}
+    assert {name: notice.version for name, notice in bundled.items()} == locked
+    direct = set(json.loads((ROOT / "webui/package.json").read_text())["dependencies"])
+    assert direct - set(bundled) == WITHOUT_CODE
+
+
+def test_the_notices_name_who_wrote_the_helpers_that_the_build_adds(bundled: dict[str, Notice]) -> None:
+    assert {"rolldown", "vite"} <= set(bundled)
+
+
+def test_the_wheel_carries_its_own_licence(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/licenses/LICENSE")]
+        assert archive.read(name) == (ROOT / "LICENSE").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("heading", "found"),
+    [
+        ("## @a/b - 1.2.3 (MIT)", Notice("@a/b", "1.2.3", "MIT", "\n\nwords\n")),
+        ("## c - 1.0.0-rc.1", Notice("c", "1.0.0-rc.1", "", "\n\nwords\n")),
+    ],
+)
+def test_a_package_without_a_licence_is_read_as_such(heading: str, found: Notice) -> None:
+    assert notices(f"# Licenses\n\n{heading}\n\nwords\n") == {found.name: found}
 
 
 def test_its_command_starts_from_nothing_but_the_wheel(wheel: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import hatch_build
-from tests.support.npm_lock import completed, platform_entry, unlocked
+from tests.support.npm_lock import completed, platform_entry, unlocked, without_guesses
 from tests.support.repository import ROOT, committed_texts
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -116,7 +116,11 @@ def test_the_editor_is_stale_once_any_source_changed(tmp_path: Path) -> None:
     (tmp_path / "src" / "main.ts").write_text("two")
     second = hatch_build.sources_hash(tmp_path)
     (tmp_path / "src" / "main.ts").rename(tmp_path / "src" / "other.ts")
-    assert len({first, second, hatch_build.sources_hash(tmp_path)}) == 3
+    third = hatch_build.sources_hash(tmp_path)
+    (tmp_path / "vite.config.ts").write_text("one more file in the bundle")
+    fourth = hatch_build.sources_hash(tmp_path)
+    (tmp_path / "package-lock.json").write_text("other packages in the bundle")
+    assert len({first, second, third, fourth, hatch_build.sources_hash(tmp_path)}) == 5
 
 
 def test_a_checkout_without_the_editor_cannot_be_packed(tmp_path: Path) -> None:
@@ -138,6 +142,15 @@ def test_the_npm_lock_gets_an_entry_for_each_platform_the_registry_left_out() ->
         "dev": True,
     }
     assert unlocked(completed(lock)["packages"]) == {}
+
+
+def test_such_an_entry_makes_room_for_the_registrys_own() -> None:
+    """It has no digest, so it is not kept once a registry offers the package."""
+    whole = {"version": "1.2.3", "optional": True, "os": ["linux"], "cpu": ["x64"], "integrity": "sha512-…"}
+    names = {"@v/t-linux-x64": "1.2.3", "@v/t-linux-arm64": "1.2.3"}
+    parent = {"version": "1.2.3", "integrity": "sha512-…", "optionalDependencies": names}
+    lock = {"packages": {"node_modules/t": parent, "node_modules/@v/t-linux-x64": whole}}
+    assert without_guesses(completed(lock)) == lock
 
 
 @pytest.mark.parametrize(("name", "version"), [("@v/t-linux-x64", "^1.2.3"), ("@v/helper", "1.2.3")])

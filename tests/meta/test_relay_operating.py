@@ -12,6 +12,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import pytest
 from typer.main import get_command
 
 from sheaf.cli.main import app
+from sheaf.cli.variables import RELAY
 from tests.support.daemon import wait_until
 from tests.support.nats import NATS_SERVER, needs_nats
 from tests.support.relay import RelayProcess
@@ -209,7 +211,34 @@ def test_an_option_that_is_named_exists(path: Path) -> None:
     commands = re.findall(r"(?:\bsheaf relay |sheaf-relay sheaf-relay |SHEAF_RELAY_OPTIONS)(.*)", text)
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", " ".join(commands)))
     named |= set(re.findall(r"`(--[a-z][a-z-]+)", text))
-    assert named <= options_of_relay() | {"--relay"}
+    assert named <= options_of_relay() | {"--relay", "--help"}
+
+
+@pytest.mark.parametrize("path", [UNIT, ROOT / "docs" / "guide" / "relay.md"], ids=lambda path: path.name)
+def test_a_variable_that_is_named_exists(path: Path) -> None:
+    named = set(re.findall(r"SHEAF_RELAY_[A-Z_]*[A-Z]", path.read_text()))
+    assert named - {"SHEAF_RELAY_OPTIONS"} <= RELAY
+    assert named, "this file sets none"
+
+
+def test_the_units_variables_start_a_relay_behind_a_proxy(tmp_path: Path) -> None:
+    lines = re.findall(r'^Environment="?(\w+)=(.*?)"?$', UNIT.read_text(), re.MULTILINE)
+    environment = {name: value.replace("%S", str(tmp_path)) for name, value in lines}
+    assert environment["SHEAF_RELAY_BEHIND_PROXY"] == "yes"
+    assert environment["SHEAF_RELAY_LISTEN"] == "127.0.0.1:7412"
+    (tmp_path / "sheaf-relay").mkdir()
+    environment["SHEAF_RELAY_LISTEN"] = "127.0.0.1:0"
+    relay = BareRelay(tmp_path / "log", environment=environment).start()
+    assert relay.stop() == 0
+    assert (tmp_path / "sheaf-relay" / "relay.sqlite3").exists()
+
+
+class BareRelay(RelayProcess):
+    """A relay that is told everything by its variables, but for the format of its log."""
+
+    def command(self) -> list[str]:
+        """`sheaf relay --log-format json`, as in the unit."""
+        return [sys.executable, "-m", "sheaf.cli.main", "relay", "--log-format", "json"]
 
 
 def test_the_container_file_copies_and_runs_what_is_there() -> None:

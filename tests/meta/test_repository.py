@@ -110,7 +110,7 @@ def test_every_module_of_the_daemon_says_what_it_is() -> None:
 
 
 def test_every_task_in_the_daemon_has_an_owner() -> None:
-    """STYLE 12. The one place that may talk to the loop is the task set, which owns what it starts."""
+    """The one place that may talk to the loop is the task set, which owns what it starts."""
     found = [
         f"{name}:{call.lineno}: {called}"
         for name, tree in python_trees("daemon/")

@@ -70,9 +70,11 @@ def test_every_address_family_that_webrtc_needs_is_open(unit: configparser.Confi
     assert families == {"AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK"}
 
 
-def test_a_crash_loop_ends_and_a_second_daemon_does_not_start_one(unit: configparser.ConfigParser) -> None:
-    assert (unit["Unit"]["StartLimitIntervalSec"], unit["Unit"]["StartLimitBurst"]) == ("60", "4")
-    assert unit["Service"]["RestartPreventExitStatus"] == "75"
+def test_the_service_is_never_given_up_and_does_not_restart_in_vain(unit: configparser.ConfigParser) -> None:
+    assert unit["Unit"]["StartLimitIntervalSec"] == "0"
+    assert "StartLimitBurst" not in unit["Unit"]
+    assert int(unit["Service"]["RestartSec"]) >= 5, "a failure that lasts would cost a core"
+    assert unit["Service"]["RestartPreventExitStatus"] == "2 75"
 
 
 def test_the_daemon_may_write_below_the_home_directory_and_not_into_its_secrets(

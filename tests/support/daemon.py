@@ -66,10 +66,16 @@ class Daemon:
         self.wait_ready()
         return self
 
-    def spawn(self) -> None:
-        """Start without waiting."""
+    def spawn(self, additions: dict[str, str] | None = None, *, tidies_up: bool = True) -> None:
+        """Start without waiting.
+
+        Args:
+            additions: to the environment, for this start.
+            tidies_up: remove `daemon.json`, so that `wait_ready` cannot take an old one for the new.
+        """
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        (self.data_dir / "daemon.json").unlink(missing_ok=True)
+        if tidies_up:
+            (self.data_dir / "daemon.json").unlink(missing_ok=True)
         command = [
             *self.prefix,
             sys.executable,
@@ -91,7 +97,11 @@ class Daemon:
         self._spawned_at = time.monotonic()
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=_environment(self.environment)
+                command,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env=_environment(self.environment | (additions or {})),
             )
 
     def wait_ready(self) -> None:
@@ -216,9 +226,9 @@ class Daemon:
         async with open_tab(self.url, self.token, document_id, doc=doc, sock=connection) as tab:
             yield tab
 
-    def cli(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
-        """Run a `sheaf` command against this daemon; returns its standard output."""
-        result = subprocess.run(
+    def run_cli(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a `sheaf` command against this daemon, however it ends."""
+        return subprocess.run(
             [*self.prefix, sys.executable, "-m", "sheaf.cli.main", *arguments],
             input=stdin,
             capture_output=True,
@@ -227,6 +237,10 @@ class Daemon:
             check=False,
             env=_environment({"SHEAF_DATA_DIR": str(self.data_dir)}),
         )
+
+    def cli(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
+        """Run a `sheaf` command against this daemon; returns its standard output."""
+        result = self.run_cli(*arguments, stdin=stdin)
         if check:
             assert result.returncode == 0, f"{arguments}: {result.stdout}\n{result.stderr}\n{self.log()}"
         return result.stdout

@@ -1,4 +1,4 @@
-"""Editing traces: real ones where the shared data is present, otherwise made here in the same form.
+"""Editing traces, made here; or real ones in the same form, from the folder that $SHEAF_SHARED_DATA names.
 
 The form (josephg/editing-traces): `numAgents`, `endContent`, and `txns`, each with `parents` (indices
 of earlier transactions), `agent` and `patches` [[position, characters deleted, text inserted]…], whose
@@ -18,8 +18,6 @@ from typing import Any
 
 import pycrdt
 
-from tests.support.repository import ROOT
-
 Trace = dict[str, Any]
 
 
@@ -37,19 +35,14 @@ class Recorded:
         return txns
 
 
-def shared_data() -> Path:
-    """The folder of real input; it need not exist."""
-    return Path(os.environ.get("SHEAF_SHARED_DATA") or ROOT.parent / "shared" / "data")
-
-
 def load(name: str, *, agents: int, txns_max: int | None = None) -> Recorded:
-    """The trace `name`, cut to its first transactions; a made one of `agents` agents where it is missing."""
-    path = shared_data() / f"{name}.json.gz"
-    if not path.is_file():
+    """The trace `name`, cut to its first transactions; a made one of `agents` agents without a folder."""
+    folder = os.environ.get("SHEAF_SHARED_DATA")
+    if not folder:
         return Recorded(
             f"made in place of {name}", made(agents, txns_max or 4000, random.Random(name)), False
         )
-    trace: Trace = json.loads(gzip.decompress(path.read_bytes()))
+    trace: Trace = json.loads(gzip.decompress((Path(folder) / f"{name}.json.gz").read_bytes()))
     assert trace["numAgents"] == agents
     if txns_max is not None and txns_max < len(trace["txns"]):
         trace = {**trace, "txns": trace["txns"][:txns_max], "endContent": None}

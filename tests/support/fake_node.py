@@ -170,6 +170,7 @@ class FakeNode:
         self.role = Role.OWNER
         self.relays: tuple[RelayStatus, ...] = ()
         self.held_changes = 0
+        self.storage_view = StorageView("ok", None, 0)
         self.now_ms = 1_767_225_600_000
         self._profile = ProfileView(UserId(bytes(32)), "Ada", DeviceId(b"\1" * 32), "laptop")
         self._spaces: dict[SpaceId, SpaceSummary] = {}
@@ -207,12 +208,15 @@ class FakeNode:
             data_dir="/data",
             profile=self._profile,
             lan=LanView("0.0.0.0:51234", "on", ("192.168.1.4:51234",)),
-            storage=StorageView("ok", None, 0),
+            storage=self.storage(),
             spaces=tuple(self.spaces()),
             peers=tuple(self.peers()),
             relays=self.relays,
             held_changes=self.held_changes,
         )
+
+    def storage(self) -> StorageView:
+        return self.storage_view
 
     def network(self) -> NetworkView:
         return self.surroundings

@@ -38,6 +38,9 @@ class MemoryStore:
     def __init__(self) -> None:
         self.fail_commits_with: StorageFailure | None = None
         """While set, every commit raises it and stores nothing; reads work."""
+        self.free: int | None = None
+        """Room on the pretended disk."""
+        self.on_refused: Callable[[StorageFailure], None] = lambda _: None
         self.on_commit: Callable[[WriteBatch], None] | None = None
         """Called after each commit; the simulator crashes a device here."""
         self.commits = 0
@@ -76,6 +79,7 @@ class MemoryStore:
         if self._is_closed:
             raise StorageFailure("the store is closed")
         if self.fail_commits_with is not None:
+            self.on_refused(self.fail_commits_with)
             raise self.fail_commits_with
         if batch.is_empty:
             return
@@ -91,6 +95,20 @@ class MemoryStore:
         """See ports.Store."""
         self.apply(batch)
         await asyncio.sleep(0)
+
+    def watch(self, on_refused: Callable[[StorageFailure], None]) -> None:
+        """See ports.Store."""
+        self.on_refused = on_refused
+
+    async def mend(self) -> None:
+        """See ports.Store."""
+        await self._read()
+        if self.fail_commits_with is not None:
+            raise self.fail_commits_with
+
+    async def free_bytes(self) -> int | None:
+        """See ports.Store."""
+        return self.free
 
     async def spaces(self) -> Sequence[SpaceRow]:
         """See ports.Store."""
@@ -125,12 +143,6 @@ class MemoryStore:
                 break
             taken.append(row.raw)
         return StoredRun(log_id, first_seq, tuple(taken))
-
-    async def run_size(self, space_id: SpaceId, log_id: LogId, first_seq: int) -> tuple[int, int]:
-        """See ports.Store."""
-        await self._read()
-        rows = [row for seq, row in self._by_seq(space_id, log_id).items() if seq >= first_seq]
-        return len(rows), sum(len(row.raw) for row in rows)
 
     async def envelopes_of(
         self, space_id: SpaceId, doc_id: DocId, after: dict[LogId, int]
@@ -280,9 +292,7 @@ class MemoryStore:
             if kept_out.reason:
                 self._quarantine[kept_out.space_id, kept_out.env_id] = kept_out
         for row in batch.touched:
-            known = self._touched.get((row.space_id, row.doc_id))
-            if known is None or known.updated_ms < row.updated_ms:
-                self._touched[row.space_id, row.doc_id] = row
+            self._touched[row.space_id, row.doc_id] = row
         self._receipts.update(((row.space_id, row.device_id), row) for row in batch.receipts)
         self._mailboxes.update(((row.space_id, row.url, row.mailbox_id), row) for row in batch.mailboxes)
         self._settings.update(batch.settings)

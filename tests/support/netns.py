@@ -85,6 +85,11 @@ class Computer:
         self.processes.append(process)
         return process
 
+    def switch(self, name: str, value: str) -> None:
+        """Set a switch of the kernel for this namespace, e.g. 'ipv6/conf/all/disable_ipv6'."""
+        with self.entered():
+            (Path("/proc/sys/net") / name).write_text(value)
+
     def link(self, state: str) -> None:
         """Set `eth0` 'up' or 'down' on this side."""
         self.run("ip", "link", "set", "eth0", state)
@@ -163,6 +168,32 @@ def lan(count: int, *, has_default_route: bool = False, subnet: str = "10.77.0")
         for computer in made.computers:
             destroy(computer)
         ip("netns", "del", made.switch, is_checked=False)
+
+
+@contextmanager
+def cable(*, has_ipv4: bool = False) -> Iterator[tuple[Computer, Computer]]:
+    """Two computers joined by one cable: each `eth0` has the link-local address the kernel gave it and no
+    other, or with `has_ipv4` one of 169.254/16 and no IPv6. No router, no switch, no routes.
+    """
+    prefix = fresh_prefix()
+    ends = (Computer(f"{prefix}c0"), Computer(f"{prefix}c1"))
+    try:
+        for end in ends:
+            ip("netns", "add", end.name)
+            end.switch("ipv6/conf/default/accept_dad", "0")
+            ip("-n", end.name, "link", "set", "lo", "up")
+        one, other = (end.name for end in ends)
+        ip("-n", one, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", other)
+        for number, end in enumerate(ends, 1):
+            if has_ipv4:
+                end.switch("ipv6/conf/eth0/disable_ipv6", "1")
+                end.address = f"169.254.77.{number}"
+                ip("-n", end.name, "addr", "add", f"{end.address}/16", "dev", "eth0")
+            ip("-n", end.name, "link", "set", "eth0", "up")
+        yield ends
+    finally:
+        for end in ends:
+            destroy(end)
 
 
 @contextmanager

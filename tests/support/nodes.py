@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from sheaf.clock import SystemClock
+from sheaf.content_work.task import ContentWorker
 from sheaf.core.base.ids import DocId, SpaceId
 from sheaf.core.space.roles import Role
 from sheaf.node.identity import load_identity
@@ -17,6 +18,7 @@ from sheaf.node.node import Node
 from sheaf.node.views import CloseCode, ContentFormat, DocType, JoinState
 from sheaf.ports import Clock, Store
 from sheaf.ports.relay import RelayPool
+from tests.support.inline_worker import InlineWorker
 from tests.support.memory_network import MemoryLan, MemoryPort
 from tests.support.memory_store import MemoryStore
 
@@ -58,6 +60,7 @@ class Machine:
     relays: RelayPool | None = None
     own_relays: tuple[str, ...] = ()
     clock: Clock = field(default_factory=SystemClock)
+    worker: ContentWorker = field(default_factory=InlineWorker)
     adapt: Callable[[Network], Network] = field(default=lambda network: network)
     """Puts other adapters in, for tests of those."""
 
@@ -94,6 +97,7 @@ class Machine:
             network=self.adapt(network),
             clock=self.clock,
             entropy=entropy,
+            worker=self.worker,
             data_dir=f"/{self.name}",
         )
         await node.start()

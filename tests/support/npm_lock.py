@@ -53,10 +53,21 @@ def platform_entry(name: str, version: str, *, is_dev: bool) -> dict[str, Any]:
     return {**entry, **({"libc": libraries} if libraries else {}), **({"dev": True} if is_dev else {})}
 
 
+def without_guesses(lock: dict[str, Any]) -> dict[str, Any]:
+    """Return `lock` without the entries that `completed` made: npm makes better ones if the registry can."""
+    packages = {
+        name: entry
+        for name, entry in lock["packages"].items()
+        if "integrity" in entry or not (entry.get("optional") and entry.get("os"))
+    }
+    return {**lock, "packages": packages}
+
+
 def main(folder: Path) -> None:
     """Refresh `folder`/package-lock.json from its package.json and complete it."""
-    npm(folder, "install", "--package-lock-only", "--ignore-scripts", "--no-audit", "--no-fund")
     path = folder / "package-lock.json"
+    path.write_text(json.dumps(without_guesses(json.loads(path.read_text())), indent=2) + "\n")
+    npm(folder, "install", "--package-lock-only", "--ignore-scripts", "--no-audit", "--no-fund")
     path.write_text(json.dumps(completed(json.loads(path.read_text())), indent=2) + "\n")
 
 

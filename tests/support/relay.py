@@ -93,15 +93,22 @@ class RelayProcess:
     def spawn(self) -> None:
         """Start without waiting."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        store = self.store or f"sqlite:{self.database}"
-        listen = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-        command = [*self.prefix, sys.executable, "-m", "sheaf.cli.main", "relay", "--listen", listen]
-        command += ["--store", store, "--log-format", "json", *self.arguments]
         self._log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=_environment(self.environment)
+                self.command(),
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env=_environment(self.environment),
             )
+
+    def command(self) -> list[str]:
+        """What is run."""
+        store = self.store or f"sqlite:{self.database}"
+        listen = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        command = [*self.prefix, sys.executable, "-m", "sheaf.cli.main", "relay", "--listen", listen]
+        return [*command, "--store", store, "--log-format", "json", *self.arguments]
 
     def ready_or_ended(self) -> int | None:
         """Wait until it serves (None) or has ended (its exit code)."""

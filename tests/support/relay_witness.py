@@ -23,6 +23,37 @@ SAMPLES_MIN: Final = 100
 NEWCOMER_EVERY_S: Final = 0.25
 
 
+class Lateness:
+    """How late a busy machine lets this process run; the relay beside it fares no better."""
+
+    def __init__(self) -> None:
+        self._late_s: list[float] = []
+
+    @property
+    def of_a_trip_s(self) -> float:
+        """What a round trip may lose by that: each side has to be let run about four times."""
+        return 4 * sorted(self._late_s)[int(len(self._late_s) * 0.99)] if self._late_s else 0.0
+
+    async def measure(self) -> None:
+        """Until cancelled."""
+        while True:
+            due = time.monotonic() + PAUSE_S
+            await asyncio.sleep(PAUSE_S)
+            self._late_s.append(time.monotonic() - due)
+
+
+@contextlib.asynccontextmanager
+async def lateness() -> AsyncIterator[Lateness]:
+    """Measured while the block lasts."""
+    measured = Lateness()
+    async with asyncio.TaskGroup() as group:
+        measuring = group.create_task(measured.measure())
+        try:
+            yield measured
+        finally:
+            measuring.cancel()
+
+
 class Witnesses:
     """Round trips of pairs, and of newcomers who connect, ping and go."""
 
@@ -33,6 +64,7 @@ class Witnesses:
         """SEND until both the other side has it and the relay has said SENT."""
         self.arrivals_s: list[float] = []
         """From connecting to PONG."""
+        self.lateness = Lateness()
         self._is_over = False
 
     def finish(self) -> None:
@@ -87,7 +119,9 @@ async def witnesses(relay: RelayProcess, *, token: bytes | None = None) -> Async
             for sender, receiver in pairs:
                 group.create_task(watching.talk(sender, receiver))
             group.create_task(watching.come_and_go())
+            measuring = group.create_task(watching.lateness.measure())
             try:
                 yield watching
             finally:
                 watching.finish()
+                measuring.cancel()

@@ -100,6 +100,25 @@ def _lan_v6(_: Path) -> Iterator[Stage]:
         yield Stage(world.homes[0][0], world.add_computer(world.homes[0]))
 
 
+@_scene("a cable between two, IPv6 link-local only", "webrtc")
+def _cable_v6(_: Path) -> Iterator[Stage]:
+    with netns.cable() as ends:
+        yield Stage(*ends)
+
+
+@_scene("a cable between two, IPv4 link-local only", "webrtc")
+def _cable_v4(_: Path) -> Iterator[Stage]:
+    with netns.cable(has_ipv4=True) as ends:
+        yield Stage(*ends)
+
+
+@_scene("a cable between two, IPv6 link-local only, no UDP but for mDNS", "tunnel")
+def _cable_without_udp(_: Path) -> Iterator[Stage]:
+    with netns.cable() as ends:
+        _drop_incoming("udp dport != 5353", *ends)
+        yield Stage(*ends)
+
+
 @_scene("same LAN, a VPN and docker interfaces present", "webrtc")
 def _vpn_and_docker(_: Path) -> Iterator[Stage]:
     with netns.lan(2) as room:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -80,6 +81,27 @@ def test_the_daemon_file_is_private_and_removed_by_its_own_process_only(tmp_path
     assert read_daemon_file(tmp_path) == daemon
     remove_daemon_file(tmp_path, pid=41)
     assert read_daemon_file(tmp_path) is None
+
+
+def test_the_daemon_file_needs_no_room_when_there_was_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_daemon_file(tmp_path, DaemonFile(port=65_535, pid=4_000_000, version="0.1.0"))
+    remove_daemon_file(tmp_path, pid=4_000_000)
+    size = (tmp_path / "daemon.json").stat().st_size
+    assert read_daemon_file(tmp_path) is None
+
+    def no_room(path: str | Path, flags: int, *_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr("sheaf.data_dir.os.open", no_room)
+    daemon = DaemonFile(port=7411, pid=41, version="0.1.0")
+    write_daemon_file(tmp_path, daemon)
+    assert read_daemon_file(tmp_path) == daemon
+    assert (tmp_path / "daemon.json").stat().st_size == size
+    (tmp_path / "daemon.json").unlink()
+    with pytest.raises(OSError, match="No such file"):
+        write_daemon_file(tmp_path, daemon)
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"port":"x","pid":1,"version":""}', "{" * 5000])

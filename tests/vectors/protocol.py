@@ -115,7 +115,10 @@ def _signalling() -> Json:
         to=DeviceId(DEVICE.device_id),
         offer_hash=offer_hash(offer.encode()),
     )
+    poke = replace(offer, kind=SignalKind.POKE, webrtc=None)
     return {
+        "poke": poke.encode().hex(),
+        "bye to one of two with one identity": encode_message(ms.Bye(ms.CLONED)).payload.hex(),
         "offer": offer.encode().hex(),
         "answer": answer.encode().hex(),
         "offer_hash": offer_hash(offer.encode()).hex(),

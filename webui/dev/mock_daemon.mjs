@@ -5,7 +5,8 @@
  *   node dev/mock_daemon.mjs [--port 7411] [--dist FOLDER] [--empty] [--slow-ack MS] [--scene NAME]
  *
  * Scenes: quiet (nobody reached yet), relay, some, delivered, seen, trouble (a gap and a full relay), alone, norelay,
- * unknown. A spoken code ends in what the environment's SPOKEN says: used (the rule), burned, failed; or waits for ever.
+ * unknown, full (a disk that takes nothing). A spoken code ends in what the environment's SPOKEN says: used (the rule),
+ * burned, failed; or waits for ever.
  * It serves `dist/` (run `npm run build` first), or stands behind `npm run dev`. Any `#token=NAME` signs in as NAME.
  */
 import { randomBytes } from "node:crypto";
@@ -51,6 +52,7 @@ const { values: options } = parseArgs({
 });
 const port = Number(options.port);
 const { dist, scene } = options;
+const isFull = scene === "full";
 const csp =
   "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; connect-src 'self' ws: wss:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'";
 
@@ -144,7 +146,9 @@ const routes = [
         ...people.find((person) => person.user_name.startsWith(token)),
         lan: { listening: "0.0.0.0:51234", mdns: "on", addresses: ["192.168.1.4:51234"] },
         relays: relayStates(scene),
-        storage: { state: "ok", detail: null, unsent_edits: 0 },
+        storage: isFull
+          ? { state: "read_only", detail: "The disk is full. Make room for it to go on.", unsent_edits: 0 }
+          : { state: "ok", detail: null, unsent_edits: 0 },
         spaces: [...spaces.values()].map(view),
         peers: peers(),
       }),
@@ -225,6 +229,7 @@ const routes = [
     ([document_id], body) => {
       const document = documents.get(document_id);
       if (!document) return problem(404, "No such document");
+      if (isFull) return problem(503, "Not saved", "The disk is full.");
       if ("after_id" in body || "parent_id" in body) {
         orderAfter(
           document,
@@ -406,6 +411,7 @@ serveSync(server, {
   documents,
   spaces,
   delayMs: Number(options["slow-ack"]),
+  isFull,
 });
 
 if (!options.empty) seed();

@@ -44,8 +44,8 @@ function encode(write) {
   return encoding.toUint8Array(encoder);
 }
 
-/** Answers `/sync/…` on an HTTP server; `delayMs` holds every acknowledgement back. */
-export function serveSync(server, { isSignedIn, documents, spaces, delayMs }) {
+/** Answers `/sync/…` on an HTTP server; `delayMs` holds every acknowledgement back, `isFull` takes nothing. */
+export function serveSync(server, { isSignedIn, documents, spaces, delayMs, isFull }) {
   const sockets = new WebSocketServer({ noServer: true });
   server.on("upgrade", (request, socket, head) => {
     const match = /^\/sync\/([^/?]+)/.exec(request.url ?? "");
@@ -57,12 +57,13 @@ export function serveSync(server, { isSignedIn, documents, spaces, delayMs }) {
       return connect(ws, room(match[1]), {
         readOnly: spaces.get(document.space_id)?.role === "reader",
         delayMs,
+        isFull,
       });
     });
   });
 }
 
-function connect(ws, { doc, awareness, sockets: all }, { readOnly, delayMs }) {
+function connect(ws, { doc, awareness, sockets: all }, { readOnly, delayMs, isFull }) {
   ws.binaryType = "nodebuffer";
   all.add(ws);
   let frames = 0;
@@ -106,6 +107,7 @@ function connect(ws, { doc, awareness, sockets: all }, { readOnly, delayMs }) {
       const step = decoding.readVarUint(decoder);
       const payload = decoding.readVarUint8Array(decoder);
       if (step === 0) sendSync(1, Y.encodeStateAsUpdate(doc, payload));
+      else if (isFull && payload.length > 2) ws.close(1013, "the disk is full");
       else if (!readOnly) {
         Y.applyUpdate(doc, payload, ws);
         frames += 1;

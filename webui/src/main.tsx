@@ -5,6 +5,7 @@ import { createApi } from "./api/client";
 import { type App, AppContext } from "./hooks/app";
 import { startConnection } from "./hooks/connection";
 import { createSessions } from "./hooks/sessions";
+import { createWaiting } from "./hooks/waiting";
 import { Workspace } from "./pages/Workspace";
 import { createDaemonLink } from "./stores/daemon-link";
 import { createDelivery } from "./stores/delivery";
@@ -21,20 +22,25 @@ import "./styles/layout.css";
 import "./styles/components.css";
 import "./styles/delivery.css";
 import "./styles/page.css";
+import "./styles/unsaved.css";
 
 const api = createApi();
 const preferences = createPreferences(browserCache);
+const library = createLibrary(api, browserCache);
+const overlays = createOverlays();
+const sessions = createSessions();
 const app: App = {
   api,
   preferences,
-  library: createLibrary(api, browserCache),
+  library,
   people: createPeople(api),
   delivery: createDelivery(api),
   joining: createJoining(api),
   navigation: createNavigation(),
-  overlays: createOverlays(),
+  overlays,
   daemon: createDaemonLink(),
-  sessions: createSessions(),
+  sessions,
+  handover: createWaiting({ library, overlays, sessions }),
 };
 
 applyTheme(preferences.get().theme);

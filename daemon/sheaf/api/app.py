@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI
-from fastapi.responses import Response
+from fastapi.responses import PlainTextResponse, Response
 from starlette.requests import Request
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
@@ -19,32 +19,44 @@ from sheaf.api import problems
 from sheaf.api.access import AccessGate
 from sheaf.api.auth import Authenticator
 from sheaf.api.context import DoorContext
-from sheaf.api.door import LocalDoor
+from sheaf.api.door import LocalDoor, Refusal
 from sheaf.api.facade import NodeFacade
 from sheaf.api.hangups import Hangups
-from sheaf.api.metrics import CONTENT_TYPE, DoorMetrics
+from sheaf.api.metrics import CONTENT_TYPE, DoorMetrics, OutsideNumbers
 from sheaf.api.outbox import SEND_DEADLINE_S
 from sheaf.api.routes import content, documents, events, invitations, network, session, spaces, status
 from sheaf.api.sync_socket import SyncSocket
-from sheaf.api.webui import WebEditor, healthz
+from sheaf.api.webui import WebEditor
 
 OPENAPI_PATH = "/api/openapi.json"
+_TROUBLES = {
+    "read_only": "storage takes no changes; reading goes on",
+    "failed": "storage cannot be read",
+}
+"""What `/healthz` says of a storage state that is no health."""
 _ROUTERS = (status, network, spaces, documents, content, invitations, events, session)
 
 
 class LocalApp:
     """The whole local door as one ASGI app."""
 
-    def __init__(self, *, context: DoorContext, webui_dir: Path | None, send_deadline_s: float) -> None:
+    def __init__(
+        self,
+        *,
+        context: DoorContext,
+        webui_dir: Path | None,
+        send_deadline_s: float,
+        outside: OutsideNumbers,
+    ) -> None:
         self.context = context
         self.api = make_api()
         self.api.state.door = context
         self._door = LocalDoor(AccessGate(self.api, auth=context.auth, port=context.port), port=context.port)
-        self.metrics = DoorMetrics(node=context.node.metrics, refusals=lambda: self.refusals)
+        self.metrics = DoorMetrics(node=context.node.metrics, refusals=lambda: self.refusals, outside=outside)
         socket = SyncSocket(context, self.metrics, send_deadline_s=send_deadline_s)
         self.api.router.routes += [
             WebSocketRoute("/sync/{document_id}", socket),
-            Route("/healthz", healthz),
+            Route("/healthz", self._health),
             Route("/metrics", self._scrape),
             *WebEditor(webui_dir).routes(),
         ]
@@ -58,10 +70,19 @@ class LocalApp:
         """How many requests the door refused before routing, by reason."""
         return {reason.value: count for reason, count in self._door.refusals.items()}
 
+    def refused_malformed(self) -> None:
+        """Count a client that did not speak HTTP."""
+        self._door.refusals[Refusal.MALFORMED] += 1
+
     @property
     def hangups(self) -> Hangups:
         """The long-lived connections."""
         return self.context.hangups
+
+    async def _health(self, _request: Request) -> Response:
+        """Whether the daemon does its work; no more, as everybody on the machine may ask."""
+        trouble = _TROUBLES.get(self.context.node.storage().state)
+        return PlainTextResponse(f"{trouble or 'ok'}\n", 200 if trouble is None else 503)
 
     async def _scrape(self, _request: Request) -> Response:
         return Response(self.metrics.text(), media_type=CONTENT_TYPE)
@@ -74,6 +95,7 @@ def create_app(
     port: int,
     webui_dir: Path | None,
     send_deadline_s: float = SEND_DEADLINE_S,
+    outside: OutsideNumbers | None = None,
 ) -> LocalApp:
     """Make the local door.
 
@@ -83,9 +105,15 @@ def create_app(
         port: the bound port; Host and Origin are checked against it.
         webui_dir: the built web editor, or None when there is none.
         send_deadline_s: how long a tab may take to accept a frame.
+        outside: more numbers for /metrics.
     """
     context = DoorContext(node=node, auth=auth, hangups=Hangups(), port=port)
-    return LocalApp(context=context, webui_dir=webui_dir, send_deadline_s=send_deadline_s)
+    return LocalApp(
+        context=context,
+        webui_dir=webui_dir,
+        send_deadline_s=send_deadline_s,
+        outside=outside or OutsideNumbers(),
+    )
 
 
 def make_api() -> FastAPI:

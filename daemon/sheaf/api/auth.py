@@ -91,8 +91,7 @@ class Authenticator:
     def redeem(self, launch_token: str) -> str | None:
         """Exchange a launch token for a session secret (the cookie's value); None if it is not good.
 
-        Raises:
-            StorageFailure: the session cannot be stored; the token is used up.
+        A session that cannot be stored now holds in memory: who comes to a full disk may read.
         """
         good_until = self._launch.pop(_digest(launch_token), None)
         if good_until is None or self._clock.now() >= good_until:
@@ -185,7 +184,8 @@ class Authenticator:
             self._end(min(self._sessions, key=lambda digest: self._sessions[digest].expires_at))
         secret = self._secret()
         self._sessions[_digest(secret)] = _Session(now, self._clock.wall_ms(), now + SESSION_IDLE_S, now)
-        self._store()
+        with suppress(StorageFailure):  # the next use tries again
+            self._store()
         return secret
 
     def _end(self, digest: bytes) -> None:

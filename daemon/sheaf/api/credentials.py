@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sheaf.core.base.errors import StorageFailure
+from sheaf.core.base.errors import file_failure
 
 TOKEN_FILE: Final = "api-token"
 SESSIONS_FILE: Final = "sessions.json"
@@ -39,14 +39,20 @@ class CredentialVault:
         self._data_dir = data_dir
 
     def load_token(self) -> str | None:
-        """The bearer token, or None when there is none or others could have read it."""
+        """The bearer token, or None when there is none or others could have read it.
+
+        Raises:
+            StorageFailure: there is one and it cannot be read now; a new one would lock scripts out.
+        """
         path = self._data_dir / TOKEN_FILE
         try:
             if stat.S_IMODE(path.stat().st_mode) & 0o077:
                 return None
             token = path.read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError):
+        except (FileNotFoundError, UnicodeDecodeError):
             return None
+        except OSError as error:
+            raise file_failure(f"Cannot read {path}", error) from error
         return token if len(token) >= _TOKEN_CHARS_MIN else None
 
     def save_token(self, token: str) -> None:
@@ -54,7 +60,11 @@ class CredentialVault:
         self._replace(TOKEN_FILE, token + "\n")
 
     def load_sessions(self) -> dict[bytes, StoredSession]:
-        """Sessions by the SHA-256 of their cookie; a damaged file means nobody is signed in."""
+        """Sessions by the SHA-256 of their cookie; a damaged file means nobody is signed in.
+
+        Raises:
+            StorageFailure: they cannot be read now; to store none would sign everybody out.
+        """
         path = self._data_dir / SESSIONS_FILE
         try:
             if path.stat().st_size > _SESSIONS_BYTES_MAX:
@@ -66,8 +76,10 @@ class CredentialVault:
                 )
                 for entry in entries
             }
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
             return {}
+        except OSError as error:
+            raise file_failure(f"Cannot read {path}", error) from error
 
     def save_sessions(self, sessions: Mapping[bytes, StoredSession]) -> None:
         """Replace the stored sessions. Raises StorageFailure when the disk refuses."""
@@ -88,4 +100,4 @@ class CredentialVault:
                 file.write(text)
             fresh.replace(path)
         except OSError as error:
-            raise StorageFailure(f"Cannot write {path}: {error.strerror or error}.") from error
+            raise file_failure(f"Cannot write {path}", error) from error

@@ -1,4 +1,4 @@
-"""The outermost layer of the local door: who may knock at all (PROTOCOL §9, TRAPS 1.6).
+"""The outermost layer of the local door: who may knock at all (PROTOCOL §9).
 
 A pure-ASGI wrapper that runs before any routing. It refuses requests whose Host is not
 exactly one of this door's three names (DNS rebinding), whose Origin is not this door
@@ -42,6 +42,8 @@ class Refusal(StrEnum):
     SITE = "site"
     TARGET = "target"
     BODY = "body"
+    MALFORMED = "malformed"
+    """No HTTP, or no WebSocket, at all; the server answers this itself."""
 
 
 _ANSWERS: Final[Mapping[Refusal, tuple[int, bytes]]] = {
@@ -50,6 +52,7 @@ _ANSWERS: Final[Mapping[Refusal, tuple[int, bytes]]] = {
     Refusal.SITE: (403, b"Forbidden\n"),
     Refusal.TARGET: (400, b"Bad Request\n"),
     Refusal.BODY: (413, b"Content Too Large\n"),
+    Refusal.MALFORMED: (400, b"Bad Request\n"),
 }
 
 

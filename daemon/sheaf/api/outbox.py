@@ -1,6 +1,6 @@
 """What waits to be sent to one tab: bounded, ordered, with a deadline on every send.
 
-uvicorn never drops a client that does not read (TRAPS 1.5), so the outbox does: when none
+uvicorn never drops a client that does not read, so the outbox does: when none
 of what was given to the transport leaves it for as long as the deadline, the connection
 ends. A slow line is no reason: as long as bytes move, the deadline moves too. What waits
 behind a slow frame is condensed when there is too much of it. When nothing waits, a frame is

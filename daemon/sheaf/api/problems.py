@@ -6,32 +6,40 @@ written for people. Anything unexpected becomes a plain 500 by the server.
 
 from __future__ import annotations
 
+import logging
 from http import HTTPStatus
 from typing import Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from sheaf.core.base.errors import (
+    Busy,
     NotAllowed,
     NotFound,
     ProtocolViolation,
     SheafError,
     StorageFailure,
+    TooMuchWork,
     TransportFailure,
     UsageError,
 )
 from sheaf.core.base.ids import IdError
+
+_log = logging.getLogger("sheaf.api")
 
 MEDIA_TYPE: Final = "application/problem+json"
 
 _STATUS: Final[tuple[tuple[type[Exception], int, str], ...]] = (
     (NotFound, 404, "Not here"),
     (NotAllowed, 403, "Not allowed"),
+    (TooMuchWork, 422, "Too much work"),
     (UsageError, 422, "That does not work"),
     (ProtocolViolation, 422, "Refused"),
+    (Busy, 503, "Busy"),
     (StorageFailure, 503, "Not saved"),
     (TransportFailure, 502, "No connection"),
     (SheafError, 500, "Something went wrong"),
@@ -75,6 +83,12 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)
         return problem(422, "The request does not fit", _explain(error))
 
+    async def on_broken_off(request: Request, _error: Exception) -> Response:
+        """An upload whose sender left: nobody reads the answer (starlette's ClientDisconnect)."""
+        _log.info("upload broken off", extra={"method": request.method, "path": request.url.path})
+        return Response(status_code=HTTPStatus.BAD_REQUEST)
+
+    app.add_exception_handler(ClientDisconnect, on_broken_off)
     app.add_exception_handler(SheafError, on_sheaf_error)
     app.add_exception_handler(IdError, on_bad_id)
     app.add_exception_handler(HTTPException, on_http_error)

@@ -1,6 +1,6 @@
 """The JSON shapes of the API: pydantic models filled from the node's views.
 
-Field names are the contract with the web editor and scripts (docs/HTTP.md); ids are their text
+Field names are the contract with the web editor and scripts (webui/openapi.json); ids are their text
 forms, times ISO-8601 in UTC.
 """
 
@@ -286,7 +286,8 @@ class Lan(BaseModel):
 
 
 class Storage(BaseModel):
-    """Whether edits reach the disk."""
+    """Whether edits reach the disk: `ok`; `low`, but there is little room; `read_only`, they do not, but
+    reading goes on; `failed`, something cannot even be read."""
 
     state: str
     detail: str | None
@@ -311,6 +312,16 @@ class Relay(BaseModel):
         )
 
 
+class Clone(BaseModel):
+    """A device whose identity two computers use: a copied data folder. `what` says so, `do` what to do."""
+
+    device_id: str
+    is_self: bool
+    noticed_at: str
+    what: str
+    do: str
+
+
 class Status(BaseModel):
     """Everything about the daemon at one glance."""
 
@@ -329,6 +340,7 @@ class Status(BaseModel):
     spaces: list[Space]
     peers: list[Peer]
     relays: list[Relay]
+    clones: list[Clone]
 
     @classmethod
     def of(cls, view: StatusView, *, port: int) -> Status:
@@ -351,6 +363,16 @@ class Status(BaseModel):
             spaces=[Space.of(space) for space in view.spaces],
             peers=[Peer.of(peer) for peer in view.peers],
             relays=[Relay.of(relay) for relay in view.relays],
+            clones=[
+                Clone(
+                    device_id=clone.device_id.text,
+                    is_self=clone.is_self,
+                    noticed_at=iso(clone.noticed_ms),
+                    what=clone.what,
+                    do=clone.do,
+                )
+                for clone in view.clones
+            ],
         )
 
 

@@ -1,4 +1,4 @@
-"""The JSON shapes of delivery: who has a document, and where else it waits (docs/HTTP.md)."""
+"""The JSON shapes of delivery: who has a document, and where else it waits (webui/openapi.json)."""
 
 from __future__ import annotations
 

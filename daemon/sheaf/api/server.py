@@ -9,12 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 import socket
-from collections.abc import Generator
+import sys
+from asyncio import CancelledError
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sheaf.api.app import LocalApp
 from sheaf.api.socket_protocol import SyncProtocol
@@ -26,6 +30,9 @@ SOCKET_MESSAGE_BYTES_MAX: Final = BACKLOG_BYTES_MAX + KIB
 STOP_DEADLINE_S: Final = 3
 _BIND_TRIES: Final = 16
 _BACKLOG: Final = 128
+_MALFORMED: Final = ("Invalid HTTP request", "Unsupported upgrade", "Invalid UTF-8")
+_ENDED_EARLY: Final = ("ASGI callable returned without completing handshake",)
+"""How uvicorn's messages about clients begin; the latter is what it says of a handshake that we refused."""
 
 
 class PortTaken(SheafError):
@@ -91,6 +98,57 @@ def _bind(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
     return bound
 
 
+class _ClientLog(logging.LoggerAdapter[logging.Logger]):
+    """What uvicorn says of a client that breaks off or speaks no HTTP: counted, and a line at debug only.
+
+    Port scanners and closed tabs are ordinary. What is our own fault stays the error that it is.
+    """
+
+    def __init__(self, logger: logging.Logger, count: Callable[[], None]) -> None:
+        super().__init__(logger)
+        self._count = count
+
+    @property
+    def level(self) -> int:
+        """The logger's; uvicorn asks for it."""
+        return self.logger.level
+
+    def log(self, level: int, msg: object, *args: Any, **options: Any) -> None:
+        """As the logger's own, but for these messages."""
+        text = str(msg)
+        if text.startswith(_MALFORMED):
+            self._count()
+        if text.startswith((*_MALFORMED, *_ENDED_EARLY)) or isinstance(sys.exception(), CancelledError):
+            level, options = logging.DEBUG, {**options, "exc_info": None}
+        super().log(level, msg, *args, **options)
+
+
+class _HttpProtocol(H11Protocol):
+    """uvicorn's HTTP, without a warning for each stranger."""
+
+    def __init__(self, config: uvicorn.Config, *args: Any, **options: Any) -> None:
+        super().__init__(config, *args, **options)
+        self.logger = _client_log(self.logger, config)
+
+
+class _SocketProtocol(SyncProtocol):
+    """The sync socket's WebSocket, without a warning for each stranger."""
+
+    def __init__(self, config: uvicorn.Config, *args: Any, **options: Any) -> None:
+        super().__init__(config, *args, **options)
+        self.logger = _client_log(self.logger, config)
+
+
+def _client_log(logger: logging.Logger, config: uvicorn.Config) -> Any:
+    assert isinstance(config.app, LocalApp)
+    return _ClientLog(logger, config.app.refused_malformed)
+
+
+def _is_no_late_request(record: logging.LogRecord) -> bool:
+    """Requests that are still unfinished when the stop deadline has come are cut off: no error."""
+    return not str(record.msg).startswith("Cancel %s running task")
+
+
 class _Server(uvicorn.Server):
     """uvicorn without signal handlers and without its ten wake-ups a second."""
 
@@ -120,8 +178,8 @@ class LocalServer:
         config = uvicorn.Config(
             app,
             loop="none",
-            http="h11",
-            ws=SyncProtocol,
+            http=_HttpProtocol,
+            ws=_SocketProtocol,
             ws_max_size=SOCKET_MESSAGE_BYTES_MAX,
             ws_per_message_deflate=False,
             lifespan="off",
@@ -143,7 +201,12 @@ class LocalServer:
 
     async def serve(self) -> None:
         """Answer until `stop`; then end the connections within the stop deadline. Call once."""
-        await self._server.serve(sockets=list(self._door.sockets))
+        logger = logging.getLogger("uvicorn.error")
+        logger.addFilter(_is_no_late_request)
+        try:
+            await self._server.serve(sockets=list(self._door.sockets))
+        finally:
+            logger.removeFilter(_is_no_late_request)
 
     async def wait_started(self) -> None:
         """Return once connections are accepted."""

@@ -12,7 +12,7 @@ from typing import Final
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Route
 
 _ASSETS: Final = "assets/"
@@ -63,11 +63,6 @@ class WebEditor:
         return HTMLResponse(
             _NOT_BUILT.format(directory=html.escape(str(self._directory or "webui_dist"))), 503
         )
-
-
-async def healthz(_request: Request) -> Response:
-    """Whether the daemon answers; nothing else, as everybody on the machine may ask."""
-    return PlainTextResponse("ok\n")
 
 
 _NOT_BUILT: Final = """<!doctype html>

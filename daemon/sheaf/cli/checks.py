@@ -69,6 +69,8 @@ def _version(_session: Session) -> Iterator[Finding]:
 
 
 def _data_dir(session: Session) -> Iterator[Finding]:
+    from sheaf.data_dir import WITHOUT_MODES_ADVICE, keeps_no_modes, without_modes
+
     path = session.data_dir
     if not path.exists():
         yield Finding("data", Verdict.OK, f"{path} does not exist yet; `sheaf up` makes it")
@@ -78,9 +80,12 @@ def _data_dir(session: Session) -> Iterator[Finding]:
         yield Finding(
             "data", Verdict.FAILURE, f"{path} cannot be used", f"Own it and allow writing: chmod u+rwx {path}"
         )
-    elif info.st_uid != os.geteuid():
+    elif os.name != "nt" and info.st_uid != os.geteuid():
         yield Finding("data", Verdict.WARNING, f"{path} belongs to another user", "Run Sheaf as its owner.")
-    elif stat.S_IMODE(info.st_mode) & 0o077:
+    elif keeps_no_modes(path):
+        yield Finding("data", Verdict.WARNING, without_modes(path), WITHOUT_MODES_ADVICE)
+        return  # what chmod could do for single files does not help here
+    elif _is_open_to_others(info):
         yield Finding("data", Verdict.WARNING, f"others can look into {path}", f"chmod 700 {path}")
     else:
         yield Finding("data", Verdict.OK, f"{path} is yours alone")
@@ -88,10 +93,14 @@ def _data_dir(session: Session) -> Iterator[Finding]:
 
 
 def _private_files(path: Path) -> Iterator[Finding]:
-    for name in ("api-token", "sessions.json", _DATABASE):
-        file = path / name
-        if file.exists() and stat.S_IMODE(file.stat().st_mode) & 0o077:
+    for file in (path / "api-token", path / "sessions.json", path / _DATABASE, *path.glob("before-schema-*")):
+        if file.exists() and _is_open_to_others(file.stat()):
             yield Finding("data", Verdict.WARNING, f"others can read {file}", f"chmod 600 {file}")
+
+
+def _is_open_to_others(info: os.stat_result) -> bool:
+    """By mode bits, which say nothing on Windows."""
+    return os.name != "nt" and bool(stat.S_IMODE(info.st_mode) & 0o077)
 
 
 def _space_on_disk(session: Session) -> Iterator[Finding]:
@@ -142,13 +151,14 @@ def _daemon(session: Session) -> Iterator[Finding]:
             "Restart it to bring both to one version.",
         )
     storage = status["storage"]
-    if storage["state"] != "ok":
+    if storage["state"] == "low":
+        yield Finding("storage", Verdict.WARNING, "everything is saved", storage["detail"])
+    elif storage["state"] != "ok":
         yield Finding(
-            "storage",
-            Verdict.FAILURE,
-            f"{storage['state']}: {storage['detail']}",
-            "Keep the editor open until it is solved.",
+            "storage", Verdict.FAILURE, storage["detail"], "Keep the editor open until it is solved."
         )
+    for clone in status["clones"]:
+        yield Finding("identity", Verdict.FAILURE, clone["what"], clone["do"])
     live = sum(peer["state"] == "live" for peer in status["peers"])
     yield Finding("peers", Verdict.OK, f"{plural(live, 'device')} connected, {len(status['peers'])} known")
     mdns, listening = status["lan"]["mdns"], status["lan"]["listening"]
@@ -175,14 +185,30 @@ def _port() -> Iterator[Finding]:
 
 
 def _database(session: Session) -> Iterator[Finding]:
-    if not (session.data_dir / _DATABASE).exists():
-        return
     try:
         session.client.get("/spaces")
     except CommandFailed:
-        from sheaf.storage.read_only import check_read_only
+        yield from _database_at_rest(session.data_dir)
+    else:
+        yield Finding("database", Verdict.OK, "in use by the daemon; stop it for a full check")
 
-        problems = check_read_only(session.data_dir)
+
+def _database_at_rest(data_dir: Path) -> Iterator[Finding]:
+    from sheaf.core.base.errors import StorageFailure
+    from sheaf.keystore.choice import has_keys
+    from sheaf.storage.lost import lost_database, what_to_do
+    from sheaf.storage.read_only import check_read_only
+
+    try:
+        happened = lost_database(data_dir, has_keys=has_keys(data_dir))
+    except StorageFailure as failure:
+        yield Finding("database", Verdict.FAILURE, str(failure), "Put it back from a backup.")
+        return
+    if happened is not None:
+        yield Finding("database", Verdict.FAILURE, happened, what_to_do(data_dir))
+    elif (data_dir / _DATABASE).exists():
+        yield from _keys(data_dir, is_here=has_keys(data_dir))
+        problems = check_read_only(data_dir)
         if problems:
             detail = f"{plural(len(problems), 'problem')}: {problems[0]}"
             yield Finding(
@@ -190,14 +216,23 @@ def _database(session: Session) -> Iterator[Finding]:
             )
         else:
             yield Finding("database", Verdict.OK, "the file is sound")
-    else:
-        yield Finding("database", Verdict.OK, "in use by the daemon; stop it for a full check")
+
+
+def _keys(data_dir: Path, *, is_here: bool) -> Iterator[Finding]:
+    """The keys that belong to a database; what is in a keyring is not asked for."""
+    advice = "Put the `keys` folder back from a backup."
+    if not is_here:
+        yield Finding("keys", Verdict.FAILURE, f"{data_dir} has a database and no keys", advice)
+    for file in sorted(data_dir.glob("keys/*")):
+        if file.stat().st_size == 0:
+            yield Finding("keys", Verdict.FAILURE, f"{file} is empty", advice)
 
 
 def _network(_session: Session) -> Iterator[Finding]:
-    from sheaf.discovery.network import InterfacePolicy, usable_addresses
+    from sheaf.discovery.network import InterfacePolicy, link_addresses, usable_addresses
 
-    addresses = usable_addresses(InterfacePolicy())
+    policy = InterfacePolicy()
+    addresses = usable_addresses(policy) or link_addresses(policy)
     if not addresses:
         yield Finding(
             "network",

@@ -6,7 +6,6 @@ code; when it is ended in any other way (a closed terminal), the code goes on.
 
 from __future__ import annotations
 
-import time
 from typing import Any, Final
 
 import typer
@@ -14,6 +13,7 @@ import typer
 from sheaf.cli.errors import CommandFailed
 from sheaf.cli.options import Session, note
 from sheaf.cli.tables import printable
+from sheaf.cli.waiting import Waiting
 
 _POLL_S: Final = 0.2
 
@@ -25,15 +25,18 @@ def invite_by_code(session: Session, space: str, role: str, *, is_waiting: bool)
     found = find_space(session.client, space)
     name = printable(found["name"])
     address = f"/spaces/{found['space_id']}/invitations"
-    invitation = session.client.post(address, {"role": role, "code": True})
-    try:
-        _show_code(session, invitation, name, is_waiting=is_waiting)
-        if is_waiting:
-            invitation = _follow(session, f"{address}/{invitation['invitation_id']}")
-    except KeyboardInterrupt:
-        session.client.delete(f"{address}/{invitation['invitation_id']}")
-        note("The code is withdrawn.")
-        raise
+    with Waiting() as waiting:
+        invitation = session.client.post(address, {"role": role, "code": True})
+        made = f"{address}/{invitation['invitation_id']}"
+        try:
+            _show_code(session, invitation, name, is_waiting=is_waiting)
+            waiting.check()
+            if is_waiting:
+                invitation = _follow(session, made, waiting)
+        except KeyboardInterrupt:
+            session.client.delete(made)
+            note("The code is withdrawn.")
+            raise
     shown = {key: value for key, value in invitation.items() if key != "qr_svg"}
     guest = printable(invitation["guest_name"] or "")
     session.show(shown, lambda: typer.echo(f"{guest} is in “{name}” now.") if is_waiting else None)
@@ -56,7 +59,7 @@ def _show_code(session: Session, invitation: dict[str, Any], name: str, *, is_wa
         note("Waiting for them. Ctrl-C withdraws the code.")
 
 
-def _follow(session: Session, address: str) -> dict[str, Any]:
+def _follow(session: Session, address: str, waiting: Waiting) -> dict[str, Any]:
     """Until they are in. Raises CommandFailed when the code is over without anybody."""
     is_told = False
     while True:
@@ -73,7 +76,7 @@ def _follow(session: Session, address: str) -> dict[str, Any]:
             raise CommandFailed(
                 invitation["code_problem"] or "They have the ticket and did not come. Make a new code."
             )
-        time.sleep(_POLL_S)
+        waiting.sleep(_POLL_S)
 
 
 def _show_words(session: Session, invitation: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ import typer
 from sheaf.cli.errors import CommandFailed, ExitCode
 from sheaf.cli.options import AsJson, DataDir, Session, note
 from sheaf.cli.tables import human_bytes, printable
+from sheaf.cli.waiting import Waiting
 
 _POLL_S: Final = 0.1
 _SENTENCES: Final = {
@@ -48,26 +49,28 @@ def join(
     """Join a space with a ticket or a spoken code; ends when everything in it has arrived."""
     session = Session(ctx, data_dir, as_json)
     asked = {"ticket": " ".join(ticket)} | ({} if relay is None else {"relay": relay})
-    begun = session.client.post("/join", asked)
-    try:
-        last = _follow(session, begun, timeout_s)
-    except KeyboardInterrupt:
-        session.client.delete(f"/join/{begun['join_id']}")
-        raise
+    with Waiting() as waiting:
+        begun = session.client.post("/join", asked)
+        try:
+            last = _follow(_steps(session, begun, timeout_s, waiting), session)
+        except KeyboardInterrupt:
+            session.client.delete(f"/join/{begun['join_id']}")
+            raise
     if last["state"] == "failed":
         raise CommandFailed(f"{last['error']['title']}: {last['error']['detail']}")
     name = printable(last["space_name"] or last["space_id"])
     session.show(last, lambda: typer.echo(f"You are in “{name}”. {last['space_id']}"))
 
 
-def _follow(session: Session, begun: dict[str, Any], timeout_s: float | None) -> dict[str, Any]:
-    steps = _steps(session, begun, timeout_s)
+def _follow(steps: Iterator[dict[str, Any]], session: Session) -> dict[str, Any]:
     if sys.stderr.isatty() and not session.as_json:
         return _with_bar(steps, _Words(session))
     return _with_lines(steps, _Words(session))
 
 
-def _steps(session: Session, join: dict[str, Any], timeout_s: float | None) -> Iterator[dict[str, Any]]:
+def _steps(
+    session: Session, join: dict[str, Any], timeout_s: float | None, waiting: Waiting
+) -> Iterator[dict[str, Any]]:
     """The join as it changes, ending with `done` or `failed`."""
     give_up_at = time.monotonic() + timeout_s if timeout_s is not None else None
     while True:
@@ -82,7 +85,7 @@ def _steps(session: Session, join: dict[str, Any], timeout_s: float | None) -> I
                 "Without multicast, ask for a ticket made with --host.",
                 ExitCode.FAILED,
             )
-        time.sleep(_POLL_S)
+        waiting.sleep(_POLL_S)
         join = session.client.get(f"/join/{join['join_id']}")
 
 

@@ -11,6 +11,7 @@ from sheaf import __version__
 from sheaf.cli import doc, doctor, invitations, invite, join, members, open, relay, space, status, token, up
 from sheaf.cli.errors import CommandFailed
 from sheaf.cli.options import AsJson, DataDir, RootOptions
+from sheaf.journal import ERROR, is_journal, with_priority
 
 app = typer.Typer(
     name="sheaf",
@@ -62,7 +63,8 @@ def main() -> None:
     try:
         app()
     except CommandFailed as failure:
-        typer.echo(f"sheaf: {failure}", err=True)
+        text = f"sheaf: {failure}"
+        typer.echo(with_priority(text, ERROR) if is_journal(sys.stderr) else text, err=True)
         sys.exit(failure.exit_code)
 
 

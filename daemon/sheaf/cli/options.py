@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sheaf.cli.variables import unknown_variables
 from sheaf.data_dir import default_data_dir
 
 if TYPE_CHECKING:
@@ -38,7 +39,12 @@ class RootOptions:
 class Session:
     """One command's view of the world: which daemon, and how to print."""
 
-    def __init__(self, ctx: typer.Context, data_dir: Path | None, as_json: bool) -> None:
+    def __init__(
+        self, ctx: typer.Context, data_dir: Path | None, as_json: bool, *, is_warning: bool = True
+    ) -> None:
+        if is_warning:
+            for unknown in unknown_variables():
+                note(f"sheaf: warning: {unknown}")
         root = ctx.obj if isinstance(ctx.obj, RootOptions) else RootOptions()
         chosen = data_dir or root.data_dir
         self.data_dir = chosen.expanduser().absolute() if chosen else default_data_dir()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from sheaf.cli.errors import CommandFailed, ExitCode
+from sheaf.cli.variables import refuse_misspelt
 from sheaf.data_dir import default_data_dir
 
 if TYPE_CHECKING:
@@ -20,12 +21,19 @@ _LEVELS = ("debug", "info", "warning", "error")
 
 def relay(
     listen: Annotated[
-        str, typer.Option("--listen", metavar="HOST:PORT", help="Where clients connect; port 0 picks one.")
+        str,
+        typer.Option(
+            "--listen",
+            envvar="SHEAF_RELAY_LISTEN",
+            metavar="HOST:PORT",
+            help="Where clients connect; port 0 picks one.",
+        ),
     ] = "127.0.0.1:7412",
     store: Annotated[
         str | None,
         typer.Option(
             "--store",
+            envvar="SHEAF_RELAY_STORE",
             metavar="sqlite:PATH|nats://…",
             help="Where mailboxes are kept. [relay.sqlite3 in Sheaf's data directory]",
             show_default=False,
@@ -33,20 +41,35 @@ def relay(
     ] = None,
     public_url: Annotated[
         str | None,
-        typer.Option("--public-url", metavar="URL", help="How clients reach this relay: ws:// or wss://."),
+        typer.Option(
+            "--public-url",
+            envvar="SHEAF_RELAY_PUBLIC_URL",
+            metavar="URL",
+            help="How clients reach this relay: ws:// or wss://.",
+        ),
     ] = None,
     token_file: Annotated[
         Path | None,
-        typer.Option("--token-file", help="Serve only who knows a token of this file, one a line."),
+        typer.Option(
+            "--token-file",
+            envvar="SHEAF_RELAY_TOKEN_FILE",
+            help="Serve only who knows a token of this file, one a line.",
+        ),
     ] = None,
     tls_cert: Annotated[
-        Path | None, typer.Option("--tls-cert", help="Certificate chain (PEM), read again at SIGHUP.")
+        Path | None,
+        typer.Option(
+            "--tls-cert", envvar="SHEAF_RELAY_TLS_CERT", help="Certificate chain (PEM), read again at SIGHUP."
+        ),
     ] = None,
-    tls_key: Annotated[Path | None, typer.Option("--tls-key", help="Its private key (PEM).")] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option("--tls-key", envvar="SHEAF_RELAY_TLS_KEY", help="Its private key (PEM).")
+    ] = None,
     stun_port: Annotated[
         int | None,
         typer.Option(
             "--stun-port",
+            envvar="SHEAF_RELAY_STUN_PORT",
             min=0,
             max=65_535,
             help="UDP port that answers STUN; 0: none. [the port of --listen]",
@@ -55,30 +78,70 @@ def relay(
     ] = None,
     behind_proxy: Annotated[
         bool,
-        typer.Option("--behind-proxy", help="A proxy on this machine connects: trust its X-Forwarded-For."),
+        typer.Option(
+            "--behind-proxy",
+            envvar="SHEAF_RELAY_BEHIND_PROXY",
+            help="A proxy on this machine connects: trust its X-Forwarded-For.",
+        ),
     ] = False,
     max_connections: Annotated[
-        int, typer.Option("--max-connections", min=1, help="Clients at one time.")
+        int,
+        typer.Option(
+            "--max-connections", envvar="SHEAF_RELAY_MAX_CONNECTIONS", min=1, help="Clients at one time."
+        ),
     ] = 10_000,
     max_connections_per_address: Annotated[
-        int, typer.Option("--max-connections-per-address", min=1, help="Clients from one address.")
+        int,
+        typer.Option(
+            "--max-connections-per-address",
+            envvar="SHEAF_RELAY_MAX_CONNECTIONS_PER_ADDRESS",
+            min=1,
+            help="Clients from one address.",
+        ),
     ] = 256,
     handshakes_per_minute: Annotated[
-        int, typer.Option("--handshakes-per-minute", min=1, help="New connections from one address.")
+        int,
+        typer.Option(
+            "--handshakes-per-minute",
+            envvar="SHEAF_RELAY_HANDSHAKES_PER_MINUTE",
+            min=1,
+            help="New connections from one address.",
+        ),
     ] = 120,
-    mailbox_mib: Annotated[int, typer.Option("--mailbox-mib", min=1, help="Size of one mailbox.")] = 64,
-    total_mib: Annotated[int, typer.Option("--total-mib", min=1, help="Size of all mailboxes.")] = 4096,
+    mailbox_mib: Annotated[
+        int,
+        typer.Option("--mailbox-mib", envvar="SHEAF_RELAY_MAILBOX_MIB", min=1, help="Size of one mailbox."),
+    ] = 64,
+    total_mib: Annotated[
+        int, typer.Option("--total-mib", envvar="SHEAF_RELAY_TOTAL_MIB", min=1, help="Size of all mailboxes.")
+    ] = 4096,
     retention_days: Annotated[
-        int, typer.Option("--retention-days", min=1, help="How long an item is kept at most.")
+        int,
+        typer.Option(
+            "--retention-days",
+            envvar="SHEAF_RELAY_RETENTION_DAYS",
+            min=1,
+            help="How long an item is kept at most.",
+        ),
     ] = 60,
     log_format: Annotated[
-        str, typer.Option("--log-format", metavar="text|json", help="How to log.")
+        str,
+        typer.Option(
+            "--log-format", envvar="SHEAF_RELAY_LOG_FORMAT", metavar="text|json", help="How to log."
+        ),
     ] = "text",
     log_level: Annotated[
-        str, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
+        str,
+        typer.Option(
+            "--log-level",
+            envvar="SHEAF_RELAY_LOG_LEVEL",
+            metavar="LEVEL",
+            help="debug, info, warning or error.",
+        ),
     ] = "info",
 ) -> None:
-    """Run a relay in the foreground until Ctrl-C."""
+    """Run a relay in the foreground until Ctrl-C. Options come before variables."""
+    unknown = refuse_misspelt()
     if log_format not in ("text", "json") or log_level not in _LEVELS:
         raise CommandFailed(
             "--log-format is text or json; --log-level is " + ", ".join(_LEVELS), ExitCode.USAGE
@@ -87,6 +150,7 @@ def relay(
         raise CommandFailed("--public-url begins with ws:// or wss://", ExitCode.USAGE)
 
     import asyncio
+    import logging
 
     from sheaf.core.base.errors import SheafError, UsageError
     from sheaf.core.base.limits import MIB
@@ -122,6 +186,8 @@ def relay(
             cast('Literal["text", "json"]', log_format),
             cast('Literal["debug", "info", "warning", "error"]', log_level),
         )
+        for each in unknown:
+            logging.getLogger("sheaf.relay").warning("%s", each)
         asyncio.run(_serve(settings, as_json=log_format == "json"))
     except UsageError as error:
         raise CommandFailed(str(error), ExitCode.USAGE) from error

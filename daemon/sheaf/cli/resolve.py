@@ -20,13 +20,23 @@ def find_space(client: DaemonClient, wanted: str) -> dict[str, Any]:
 
 
 def find_document(client: DaemonClient, wanted: str, *, space: str | None = None) -> dict[str, Any]:
-    """The document meant by `wanted`, in `space` or anywhere; trashed ones count if nothing else fits."""
+    """The document meant by `wanted`, in `space` or anywhere; trashed ones count if nothing else fits.
+
+    Raises:
+        CommandFailed: 4 when none fits, 2 when several do; 6 when none fits in the spaces that can be
+            read, but there is one that cannot.
+    """
     spaces = [find_space(client, space)] if space is not None else client.get("/spaces")["spaces"]
-    documents = [
-        document
-        for candidate in spaces
-        for document in client.get(f"/spaces/{candidate['space_id']}/documents")["documents"]
-    ]
+    documents, unread = [], None
+    for candidate in spaces:
+        try:
+            documents += client.get(f"/spaces/{candidate['space_id']}/documents")["documents"]
+        except CommandFailed as failure:
+            if failure.exit_code is not ExitCode.NOT_SAVED:
+                raise
+            unread = failure
+    if unread is not None and not _matches(documents, wanted, "document_id", "title"):
+        raise unread
     present = [document for document in documents if not document["trashed"]]
     fields = {"id_field": "document_id", "name_field": "title", "noun": "document"}
     if _matches(present, wanted, fields["id_field"], fields["name_field"]):

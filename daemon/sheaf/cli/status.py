@@ -11,6 +11,8 @@ from sheaf.cli.options import AsJson, DataDir, Session
 from sheaf.cli.space import print_spaces
 from sheaf.cli.tables import plural, print_table, printable
 
+_SAVED: Final = {"ok": "everything is saved", "low": "everything is saved. {detail}"}
+"""What `sheaf status` says of a storage state; of any other, only why it is so."""
 HELD: Final = (
     "{} in open editors not saved here yet: what they build on is on a device that is not connected; "
     "keep the editors open until it is"
@@ -75,12 +77,15 @@ def _print_status(state: dict[str, Any]) -> None:
     typer.echo(f"You       {printable(state['user_name'])} on {printable(state['device_name'])}")
     typer.echo(f"Data      {state['data_dir']}")
     unsent = storage["unsent_edits"]
-    saved = {"ok": "everything is saved"}.get(storage["state"], f"{storage['state']}: {storage['detail']}")
+    detail = printable(storage["detail"] or "").removesuffix(".")
+    saved = _SAVED.get(storage["state"], "{detail}").format(detail=detail)
     typer.echo(f"Storage   {saved}" + (f"; {plural(unsent, 'edit')} nobody else has yet" if unsent else ""))
     if state["held_changes"]:
         typer.echo(f"          {HELD.format(plural(state['held_changes'], 'change'))}")
     listening = lan["listening"] or "not listening"
     typer.echo(f"Network   {listening}, mDNS {lan['mdns']}" + _others(lan["addresses"], listening))
+    for clone in state["clones"]:
+        typer.echo(f"Copied    {printable(clone['what'])} {printable(clone['do'])}")
     for relay in state["relays"]:
         typer.echo(f"Relay     {_relay(relay)}")
     typer.echo()

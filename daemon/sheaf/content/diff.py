@@ -6,19 +6,24 @@ form the replica takes. Must not know CRDTs or formats.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Sequence
-from difflib import SequenceMatcher
 from typing import Any, Final, NamedTuple
 
 from sheaf.content.block_merge import flat_text, merge_block
-from sheaf.content.text_diff import COMPARE_WORK_MAX, Splice, diff_text, match, trim
+from sheaf.content.sequence_match import match
+from sheaf.content.text_diff import Splice, diff_text, trim
 from sheaf.content.tree import Blocks, PlainNode
 from sheaf.content.views import View, Viewed
 
 __all__ = ["BlockEdit", "Splice", "diff_page", "diff_text"]
 
-_SIMILAR: Final = 0.3
-"""Share of common characters below which two blocks count as different ones."""
+_SIMILAR: Final = 0.6
+"""Share of the shorter text's characters that two blocks must have in common to count as one, changed."""
+_CANDIDATES: Final = 8
+"""How many of the old blocks a new one is compared with."""
+_CHARACTERS_MAX: Final = 80
+"""Texts longer than this are compared by their words only."""
 
 
 class BlockEdit(NamedTuple):
@@ -53,8 +58,9 @@ def _edit_range(old: Blocks, viewed: Sequence[Viewed], span: tuple[int, int], ne
     """Edits for one changed stretch: blocks that resemble each other are paired in order."""
     first, last = span
     edits: list[BlockEdit] = []
+    likeness = _Likeness()
     for node in new:
-        partner = _find_partner(viewed, first, last, node)
+        partner = _find_partner(viewed, first, last, node, likeness)
         if partner is None:
             edits.append(BlockEdit(_place(old, viewed, first), 0, [node], None))
             continue
@@ -74,25 +80,45 @@ def _place(old: Blocks, viewed: Sequence[Viewed], number: int) -> int:
     return viewed[0][0] if viewed else len(old)
 
 
-def _find_partner(viewed: Sequence[Viewed], first: int, last: int, node: PlainNode) -> int | None:
-    for number in range(first, min(last, first + 8)):
+def _find_partner(
+    viewed: Sequence[Viewed], first: int, last: int, node: PlainNode, likeness: _Likeness
+) -> int | None:
+    text = flat_text(node)
+    for number in range(first, min(last, first + _CANDIDATES)):
         candidate = viewed[number][1]
-        if candidate["type"] == node["type"] and _alike(flat_text(candidate), flat_text(node)):
+        if candidate["type"] == node["type"] and likeness.is_like(
+            flat_text(candidate), text, closely=number == first
+        ):
             return number
     return None
 
 
-def _alike(old: str, new: str) -> bool:
-    if old == new or not old:
-        return True
-    if len(old) * len(new) > COMPARE_WORK_MAX:
+class _Likeness:
+    """Whether a block's text is an older block's, changed: by common ends, words, and characters."""
+
+    def __init__(self) -> None:
+        self._words: dict[str, Counter[str]] = {}
+
+    def is_like(self, old: str, new: str, *, closely: bool) -> bool:
+        """`closely`: compare short texts by characters, too."""
+        if old == new or not old:
+            return True
+        wanted = _SIMILAR * max(min(len(old), len(new)), 1)
         start, old_end, _ = trim(old, new)
-        return (len(old) - (old_end - start)) / max(len(old), len(new)) >= _SIMILAR
-    matcher = SequenceMatcher(None, old, new, autojunk=False)
-    if matcher.real_quick_ratio() < _SIMILAR:
-        return False
-    common = sum(block.size for block in matcher.get_matching_blocks())
-    return common / min(len(old), max(len(new), 1)) >= _SIMILAR * 2 or matcher.ratio() >= _SIMILAR * 2
+        if len(old) - (old_end - start) >= wanted:
+            return True
+        common = self._words_of(old) & self._words_of(new)
+        if sum(len(word) * count for word, count in common.items()) >= wanted:
+            return True
+        if not closely or max(len(old), len(new)) > _CHARACTERS_MAX:
+            return False
+        return sum(end - begin for tag, begin, end, _, _ in match(old, new) if tag == "equal") >= wanted
+
+    def _words_of(self, text: str) -> Counter[str]:
+        words = self._words.get(text)
+        if words is None:
+            words = self._words[text] = Counter(text.split())
+        return words
 
 
 def _joined(edits: list[BlockEdit]) -> list[BlockEdit]:
@@ -106,9 +132,8 @@ def _joined(edits: list[BlockEdit]) -> list[BlockEdit]:
             and edit.splices is None
             and edit.start == last.start + last.delete_count
         ):
-            joined[-1] = BlockEdit(
-                last.start, last.delete_count + edit.delete_count, last.insert + edit.insert, None
-            )
+            last.insert.extend(edit.insert)
+            joined[-1] = last._replace(delete_count=last.delete_count + edit.delete_count)
         else:
             joined.append(edit)
     return joined

@@ -71,7 +71,7 @@ def to_html(blocks: Blocks) -> str:
 def from_html(text: str) -> list[PlainNode]:
     """The blocks of an HTML text; any text is some page."""
     reader = _Reader()
-    reader.feed(text)
+    reader.feed(_close_markup(text))
     reader.close()
     reader.end_block()
     return [node for _, node in rich_view(reader.blocks)]
@@ -134,6 +134,19 @@ def _write_runs(runs: Sequence[PlainRun]) -> str:
     return "".join(out)
 
 
+def _close_markup(text: str) -> str:
+    """The text with every sign that begins markup which nothing ends written as a character.
+
+    Python's parser would search all the rest of the text for the end, once for each of them. And
+    what begins with `<![` is made a comment, as browsers take it: the parser fails at some of it.
+    """
+    text = text.replace("<![", "<! [")
+    for opener, closer in (("<!--", "-->"), ("<", ">")):
+        rest = text.rfind(closer) + 1
+        text = text[:rest] + text[rest:].replace(opener, "&lt;" + opener[1:])
+    return text
+
+
 class _Reader(HTMLParser):
     """Collects runs until a block ends."""
 
@@ -142,7 +155,8 @@ class _Reader(HTMLParser):
         self.blocks: list[PlainNode] = []
         self._runs: list[PlainRun] = []
         self._block: PlainNode | None = None
-        self._marks: list[tuple[str, dict[str, Any]]] = []
+        self._marks: dict[str, list[dict[str, Any]]] = {}
+        """By tag, what its open elements mean, the innermost last."""
         self._lists: list[str] = []
         self._silent = 0
         self._code: list[str] | None = None
@@ -169,9 +183,9 @@ class _Reader(HTMLParser):
         if tag in _SILENT:
             self._silent += 1
         elif tag in _TAG_MARKS and self._code is None:
-            self._marks.append((tag, {_TAG_MARKS[tag]: {}}))
+            self._marks.setdefault(tag, []).append({_TAG_MARKS[tag]: {}})
         elif tag == "a":
-            self._marks.append((tag, {"link": {"href": values.get("href", "")}}))
+            self._marks.setdefault(tag, []).append({"link": {"href": values.get("href", "")}})
         elif tag == "br":
             self._runs.append(break_run())
         elif tag == "code":
@@ -238,11 +252,8 @@ class _Reader(HTMLParser):
         elif tag in _BLOCK_TAGS or tag in ("li", "blockquote"):
             if self._block is None or tag not in _BLOCK_TAGS or kind_of(self._block) == _BLOCK_TAGS[tag]:
                 self.end_block()
-        else:
-            for index in range(len(self._marks) - 1, -1, -1):
-                if self._marks[index][0] == tag:
-                    del self._marks[index]
-                    break
+        elif self._marks.get(tag):
+            self._marks[tag].pop()
 
     def handle_data(self, data: str) -> None:
         if self._silent or (self._table is not None and self._block is None):
@@ -254,8 +265,9 @@ class _Reader(HTMLParser):
         if self._block is None and not self._runs and not data.strip():
             return
         marks: dict[str, Any] = {}
-        for _, mark in self._marks:
-            marks |= mark
+        for opened in self._marks.values():
+            if opened:
+                marks |= opened[-1]
         self._runs.append({"text": data, "marks": marks})
 
 

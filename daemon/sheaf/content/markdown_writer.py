@@ -25,7 +25,7 @@ _TAGS: Final = {
     "code": "code",
 }
 _OUTERMOST_FIRST: Final = ("link", "bold", "italic", "strike", "underline", "highlight", "code")
-_ESCAPED: Final = re.compile(r"[\\`*\[\]<]|~(?=~)|(?<=~)~|#(?=#*\s*$)|(?<![^\W_])_|_(?![^\W_])|&(?=[#\w])")
+_ESCAPED: Final = re.compile(r"[\\`*\[\]<]|~(?=~)|(?<=~)~|(?<![^\W_])_|_(?![^\W_])|&(?=[#\w])")
 _LINE_START: Final = re.compile(r"(?P<sign>[-+=:#>|~]|!(?=\[))|(?P<number>\d{1,9})(?=[.)])")
 _TIMID: Final = re.compile(r"[^\w\s]|_")
 _SAFE: Final = re.compile(r"[\w ,;'\"()/?.!%-]*")
@@ -229,7 +229,15 @@ def _code_span(text: str) -> str:
 
 
 def _escape(text: str) -> str:
-    return _ESCAPED.sub(lambda match: "\\" + match.group(), text)
+    # Signs at the end of a heading would be taken for its closing ones.
+    end = len(text.rstrip())
+    start = len(text[:end].rstrip("#"))
+    escaped = _ESCAPED.sub(_with_backslash, text[:start])
+    return escaped + "\\#" * (end - start) + text[end:]
+
+
+def _with_backslash(match: re.Match[str]) -> str:
+    return "\\" + match.group()
 
 
 def _escape_all(text: str) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Sequence
-from difflib import SequenceMatcher
+from collections.abc import Sequence
 from typing import Final, NamedTuple
+
+from sheaf.content.sequence_match import match
 
 _TOKEN: Final = re.compile(r"\w+|\s+|.", re.DOTALL)
 COMPARE_WORK_MAX: Final = 250_000
@@ -84,21 +85,3 @@ def _common(left: str, right: str, limit: int) -> int:
         else:
             high = middle - 1
     return low
-
-
-def match(old: Sequence[Hashable], new: Sequence[Hashable]) -> list[tuple[str, int, int, int, int]]:
-    """difflib's opcodes over the part that differs, without its guess that frequent means unimportant."""
-    start = 0
-    while start < min(len(old), len(new)) and old[start] == new[start]:
-        start += 1
-    end = 0
-    while end < min(len(old), len(new)) - start and old[-1 - end] == new[-1 - end]:
-        end += 1
-    old_middle, new_middle = old[start : len(old) - end], new[start : len(new) - end]
-    if not old_middle or not new_middle:
-        tag = "equal" if not old_middle and not new_middle else "replace"
-        return [(tag, start, start + len(old_middle), start, start + len(new_middle))]
-    matcher = SequenceMatcher(None, old_middle, new_middle, autojunk=len(old_middle) > 2000)
-    return [
-        (tag, i1 + start, i2 + start, j1 + start, j2 + start) for tag, i1, i2, j1, j2 in matcher.get_opcodes()
-    ]

@@ -6,6 +6,7 @@ done. Knows nothing of peers.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -62,13 +63,19 @@ def _reason(interface: Interface, policy: InterfacePolicy, is_used: bool) -> str
     if is_used:
         if is_loopback:
             return "there is no other; it reaches this computer only"
-        return "there is no other but virtual ones" if is_virtual else "it is up and has an address"
+        if is_virtual:
+            return "there is no other but virtual ones"
+        if all(_is_link_local(a.address) for a in interface.addresses):
+            return "it is up, with a link-local address: it reaches what is on the same cable or switch"
+        return "it is up and has an address"
     if not interface.is_up:
         return "it is down: no cable, no Wi-Fi, or switched off"
     if policy.allowed is not None and interface.name not in policy.allowed:
         return "it is not among the allowed ones"
     if is_loopback:
         return "it reaches this computer only"
-    if is_virtual:
-        return "it belongs to containers or virtual machines; others cannot reach it"
-    return "it has only a link-local address"
+    return "it belongs to containers or virtual machines; others cannot reach it"
+
+
+def _is_link_local(address: str) -> bool:
+    return ipaddress.ip_address(address).is_link_local

@@ -2,7 +2,7 @@
 
 Hints only: anybody can announce anything, so a sighting is an address to try and never an
 identity. Has no other effect on the daemon: no interface, no multicast, a network that
-changes all the time, hostile records are all survived (TRAPS 1.2, FAULTS N4, N18).
+changes all the time, hostile records are all survived (FAULTS N4, N18).
 Knows tags as opaque bytes. Decision 0018.
 """
 
@@ -225,7 +225,7 @@ class MdnsDiscovery:
 
     def _info(self, announcement: Announcement) -> ServiceInfo:
         tags = announcement.tags_for(self._nonce)
-        addresses = [a.address for a in self._watch.addresses if not a.needs_scope]
+        addresses = list(dict.fromkeys(a.address for a in self._watch.addresses))
         if self._announced is not None and sorted(self._announced.parsed_addresses()) != sorted(addresses):
             # Others keep the addresses of a host name for two minutes; a new name has only the new.
             self._host = _random_name(self._entropy)

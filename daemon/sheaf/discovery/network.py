@@ -63,6 +63,11 @@ class InterfaceAddress:
         """An IPv6 link-local address, useless without naming an interface."""
         return self.is_v6 and ipaddress.ip_address(self.address).is_link_local
 
+    @property
+    def scoped(self) -> str:
+        """The address as sockets take it: 'fe80::4%eth0' if it needs a scope."""
+        return f"{self.address}%{self.interface}" if self.needs_scope else self.address
+
 
 @dataclass(frozen=True, slots=True)
 class InterfacePolicy:
@@ -70,7 +75,8 @@ class InterfacePolicy:
 
     `allowed` names the only ones; without it all are used, except that virtual ones
     (containers, virtual machines) count only when there is no other, and loopback only
-    when there is nothing at all (TRAPS 9: two daemons on one offline computer).
+    when there is nothing at all (two daemons on one offline computer). A link-local
+    address is enough: a cable between two computers has no other (decision 0072).
     """
 
     allowed: frozenset[str] | None = None
@@ -84,7 +90,7 @@ class InterfacePolicy:
         outside = [a for a in present if not a.is_loopback]
         physical = [a for a in outside if not a.interface.startswith(self.virtual_prefixes)]
         for group in (physical, outside):
-            if any(not a.needs_scope for a in group):
+            if group:
                 return tuple(group)
         return tuple(a for a in present if a.is_loopback)
 
@@ -110,12 +116,37 @@ def usable_addresses(policy: InterfacePolicy) -> tuple[str, ...]:
     return tuple(a.address for a in policy.choose(read_addresses()) if not a.needs_scope)
 
 
+def link_addresses(policy: InterfacePolicy) -> tuple[str, ...]:
+    """The addresses that need a scope, with it: 'fe80::4%eth0'. They reach what is on the same link."""
+    return tuple(a.scoped for a in policy.choose(read_addresses()) if a.needs_scope)
+
+
+def link_interfaces(policy: InterfacePolicy) -> tuple[int, ...]:
+    """The interfaces that have an address which needs a scope, by number."""
+    return tuple(dict.fromkeys(a.index for a in policy.choose(read_addresses()) if a.needs_scope))
+
+
+def shown_addresses(policy: InterfacePolicy) -> tuple[str, ...]:
+    """The addresses to tell others of. Those of a link only when there is no other, and without their
+    scope, which is this computer's: whoever tries them puts its own."""
+    usable = usable_addresses(policy)
+    return usable or tuple(dict.fromkeys(a.partition("%")[0] for a in link_addresses(policy)))
+
+
 def has_address(address: str) -> bool:
-    """Whether an interface of this machine has this address right now; asks the kernel, one short call."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    """Whether an interface of this machine has this address right now; asks the kernel, a short call
+    (or one for each interface, for an address that needs a scope)."""
+    if ":" not in address:
+        return _can_bind(socket.AF_INET, (address, 0))
+    if not ipaddress.ip_address(address).is_link_local:
+        return _can_bind(socket.AF_INET6, (address, 0))
+    return any(_can_bind(socket.AF_INET6, (address, 0, 0, index)) for index, _ in socket.if_nameindex())
+
+
+def _can_bind(family: socket.AddressFamily, address: tuple[str | int, ...]) -> bool:
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
-            probe.bind((address, 0))
+            probe.bind(address)
         except OSError as error:
             return error.errno != errno.EADDRNOTAVAIL
     return True
@@ -191,7 +222,7 @@ class NetworkWatch:
             if fresh == self._current and not has_slept and not lost:
                 continue
             self._current = fresh
-            shown = ",".join(a.address for a in fresh) or "none"
+            shown = ",".join(a.scoped for a in fresh) or "none"
             _log.info("network changed addresses=%s has_slept=%s", shown, has_slept)
             self._lost = lost
             for listener in self._listeners:

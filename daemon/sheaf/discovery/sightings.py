@@ -7,6 +7,7 @@ address of a host. FAULTS N18: a thousand fake peers cost 256 entries.
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections.abc import Callable
 from typing import Final
 
@@ -71,12 +72,14 @@ def read_info(info: ServiceInfo, *, is_loopback_allowed: bool) -> Sighting | Non
     """A sighting from resolved records, or None when they are not a Sheaf's.
 
     Loopback addresses count only when this machine has no others: then the other daemon is
-    on it too. Otherwise a stranger could make this daemon knock at local ports.
+    on it too. Otherwise a stranger could make this daemon knock at local ports. A link-local
+    IPv6 address counts with the interface on which it was heard, and comes last: it may be one
+    of another link of that computer.
     """
     advertised = parse_txt(info.properties)
     if advertised is None or info.port is None or not PORT_MIN <= info.port < 65536:
         return None
-    addresses = _addresses(info.parsed_addresses(), info.port, is_loopback_allowed)
+    addresses = _addresses(info.parsed_scoped_addresses(), info.port, is_loopback_allowed)
     if not addresses:
         return None
     return Sighting(instance_of(info.name), advertised.nonce, advertised.tags, addresses)
@@ -101,18 +104,39 @@ def instance_of(name: str) -> str:
 
 
 def _addresses(texts: list[str], port: int, is_loopback_allowed: bool) -> tuple[str, ...]:
-    parsed = {ipaddress.ip_address(text.partition("%")[0]) for text in texts}
+    parsed = {ipaddress.ip_address(text) for text in texts}
     usable = [address for address in parsed if _can_be_dialled(address, is_loopback_allowed)]
-    usable.sort(key=lambda address: (address.version, int(address)))
-    shown = (f"[{a}]:{port}" if a.version == 6 else f"{a}:{port}" for a in usable[:ADDRESSES_MAX])
+    usable.sort(key=lambda address: (address.version, _is_link_local(address), int(address)))
+    shown = (f"[{_named(a)}]:{port}" if a.version == 6 else f"{a}:{port}" for a in usable[:ADDRESSES_MAX])
     return tuple(shown)
 
 
-def _can_be_dialled(
-    address: ipaddress.IPv4Address | ipaddress.IPv6Address, is_loopback_allowed: bool
-) -> bool:
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def _can_be_dialled(address: _Address, is_loopback_allowed: bool) -> bool:
     if address.is_loopback:
         return is_loopback_allowed
     if address.is_multicast or address.is_unspecified or address.is_reserved:
         return False
-    return address.version == 4 or not address.is_link_local
+    # zeroconf puts the interface it heard on as the scope; a record cannot say one itself.
+    return not _is_link_local(address) or _scope(address) is not None
+
+
+def _is_link_local(address: _Address) -> bool:
+    return address.version == 6 and address.is_link_local
+
+
+def _scope(address: _Address) -> str | None:
+    return address.scope_id if isinstance(address, ipaddress.IPv6Address) else None
+
+
+def _named(address: _Address) -> str:
+    """With the name of the interface instead of its number, as people know it."""
+    host, percent, scope = str(address).partition("%")
+    if not scope.isdigit():
+        return host + percent + scope
+    try:
+        return f"{host}%{socket.if_indextoname(int(scope))}"
+    except OSError:  # the interface is gone
+        return f"{host}%{scope}"

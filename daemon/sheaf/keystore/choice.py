@@ -10,7 +10,7 @@ import secrets
 from pathlib import Path
 from typing import Final, Literal
 
-from sheaf.core.base.errors import StorageFailure
+from sheaf.core.base.errors import StorageFailure, file_failure
 from sheaf.keystore.file import FileKeyStore
 from sheaf.keystore.os_keyring import KeyringKeyStore, has_usable_keyring
 from sheaf.ports import KeyStore
@@ -21,11 +21,14 @@ PROFILE_FILE: Final = "keyring-profile"
 """Its presence says that the secrets are in the keyring, and under which name."""
 
 
-def open_keystore(kind: Kind, data_dir: Path) -> KeyStore:
+def open_keystore(kind: Kind, data_dir: Path, *, accept_shared: bool = False) -> KeyStore:
     """The keystore of `data_dir`.
 
     `auto` takes what the directory has used so far; a new one gets the keyring if a usable
     one is there, else files. The keyring itself is not asked yet.
+
+    Args:
+        accept_shared: see `FileKeyStore`.
 
     Raises:
         StorageFailure: the other kind was asked for than the directory's secrets are in, or
@@ -39,11 +42,16 @@ def open_keystore(kind: Kind, data_dir: Path) -> KeyStore:
         )
     chosen = used or (kind if kind != "auto" else ("keyring" if has_usable_keyring() else "file"))
     if chosen == "file":
-        return FileKeyStore(directory=data_dir / KEYS_DIR)
+        return FileKeyStore(directory=data_dir / KEYS_DIR, accept_shared=accept_shared)
     try:
         return KeyringKeyStore(profile=_profile(data_dir))
     except OSError as error:
-        raise StorageFailure(f"The data directory {data_dir} cannot be used: {error.strerror}.") from error
+        raise file_failure(f"The data directory {data_dir} cannot be used", error) from error
+
+
+def has_keys(data_dir: Path) -> bool:
+    """Whether a device's keys were ever kept for `data_dir`; the keyring is not asked."""
+    return _used(data_dir) is not None
 
 
 def _used(data_dir: Path) -> Literal["file", "keyring"] | None:

@@ -14,8 +14,9 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from sheaf.core.base.errors import StorageFailure
+from sheaf.core.base.errors import StorageFailure, file_failure
 from sheaf.core.base.limits import KIB
+from sheaf.data_dir import WITHOUT_MODES_ADVICE, keeps_no_modes, without_modes
 
 SECRET_BYTES_MAX: Final = 64 * KIB
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
@@ -24,8 +25,10 @@ _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 class FileKeyStore:
     """ports.KeyStore in `directory`, one file per secret."""
 
-    def __init__(self, *, directory: Path) -> None:
+    def __init__(self, *, directory: Path, accept_shared: bool = False) -> None:
+        """`accept_shared`: where the file system keeps no permissions, others may read along."""
         self._directory = directory
+        self._accept_shared = accept_shared
 
     async def load(self, name: str) -> bytes | None:
         """The secret called `name` (a-z, 0-9 and hyphens), or None.
@@ -53,7 +56,7 @@ class FileKeyStore:
         except OSError as error:
             raise _failure(path, "read", error) from error
         with open(descriptor, "rb") as file:
-            refuse_shared(path, os.fstat(descriptor).st_mode)
+            refuse_shared(path, os.fstat(descriptor).st_mode, accept=self._accept_shared)
             try:
                 return file.read(SECRET_BYTES_MAX + 1)
             except OSError as error:
@@ -65,7 +68,7 @@ class FileKeyStore:
         beside = self._directory / f".{name}.new"
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            refuse_shared(self._directory, self._directory.stat().st_mode)
+            refuse_shared(self._directory, self._directory.stat().st_mode, accept=self._accept_shared)
             _write(beside, secret)
             beside.replace(path)
             _sync_directory(self._directory)
@@ -79,14 +82,21 @@ def secret_name(name: str) -> str:
     return name
 
 
-def refuse_shared(path: Path, mode: int) -> None:
+def refuse_shared(path: Path, mode: int, *, accept: bool) -> None:
     """Refuse a file or directory that anybody but its owner can read or change.
+
+    Args:
+        accept: not where the file system keeps no permissions; elsewhere it changes nothing.
 
     Raises:
         StorageFailure: it is; the text has the command that mends it.
     """
     if stat.S_IMODE(mode) & 0o077 == 0:
         return
+    if keeps_no_modes(path.parent):
+        if accept:
+            return
+        raise StorageFailure(f"{without_modes(path.parent)} {WITHOUT_MODES_ADVICE}")
     wanted = "700" if stat.S_ISDIR(mode) else "600"
     raise StorageFailure(
         f"{path} holds a secret key and can be read by other users of this computer. "
@@ -112,4 +122,4 @@ def _sync_directory(directory: Path) -> None:
 
 
 def _failure(path: Path, verb: str, error: OSError) -> StorageFailure:
-    return StorageFailure(f"The key file {path} cannot be {verb}: {error.strerror}.")
+    return file_failure(f"The key file {path} cannot be {verb}", error)

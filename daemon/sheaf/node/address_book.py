@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from sheaf.core.base.ids import DeviceId, RendezvousId
+from sheaf.core.crypto.identity import DeviceCertificate
 from sheaf.core.protocol.rendezvous import TagCandidate, device_tag, invite_tag, match
 from sheaf.node.connector import DialTarget
 from sheaf.node.invitations import Invitations
@@ -55,6 +56,19 @@ class AddressBook:
             if device_id != self._own
         )
         return list(dict.fromkeys(match(sighting.nonce, sighting.tags, candidates)))
+
+    def is_my_tag(self, sighting: Sighting) -> bool:
+        """Whether an announcement that is not ours carries the tag of this very device."""
+        keys = (keys for host in self._library.hosts() for keys in host.space.recent_keys())
+        return any(device_tag(each.mdns_key, sighting.nonce, self._own) in sighting.tags for each in keys)
+
+    def certificate_of(self, device_id: DeviceId) -> DeviceCertificate | None:
+        """The certificate of a device of my spaces."""
+        for host in self._library.hosts():
+            known = host.space.membership.device(device_id)
+            if known is not None:
+                return known[1]
+        return None
 
     def targets(
         self, device_id: DeviceId, *, among: Callable[[SpaceHost], bool] | None = None

@@ -1,7 +1,7 @@
 """Which device writes under which Yjs client id, in one space (PROTOCOL §3 "Inspector").
 
 A client id belongs to the device that first wrote under it; nobody else may add to it.
-Otherwise a member could suppress what another is about to type (TRAPS, forged clocks).
+Otherwise a member could suppress what another is about to type.
 The id of a tab of ours is ours from the moment its presence shows it to others.
 """
 

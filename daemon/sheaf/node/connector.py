@@ -10,6 +10,7 @@ Knows descriptions and channels; must not know spaces, members or what is said i
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -52,6 +53,10 @@ TUNNEL_HEAD_START_S: Final = 0.5
 RELAY_HEAD_START_S: Final = 1.5
 
 
+TO_MYSELF_MAX: Final = 64
+"""Pokes to another daemon with our identity that are remembered."""
+
+
 class NobodyThere(TransportFailure):
     """Somebody listens at the address, but does not answer to the rendezvous id."""
 
@@ -75,6 +80,8 @@ class Connection:
     is_offerer: bool
     peer: DeviceId
     attach: Callable[[ChannelReceiver], None]
+    process: bytes | None = None
+    """Which process of the device it is: the fingerprint of its TLS certificate, if it said that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +130,7 @@ class Connector:
         self._clock = clock
         self._entropy = entropy
         self._awaited: dict[RendezvousId, _Awaited] = {}
+        self._to_myself: deque[bytes] = deque(maxlen=TO_MYSELF_MAX)
         self.on_expecting: Callable[[Mapping[RendezvousId, str | None]], None] = _ignore
         """Told at which rendezvous ids answers are awaited, and over which relay (None: on the LAN),
         whenever that changes."""
@@ -144,9 +152,20 @@ class Connector:
         Raises:
             TransportFailure: the address cannot be reached.
         """
-        body = self._body(SignalKind.POKE, target.device_id, self._entropy(16))
+        body = self._body(
+            SignalKind.POKE,
+            target.device_id,
+            self._entropy(16),
+            tunnel=TunnelWire(self._tunnel.fingerprint, bytes(16)),  # which process asks (decision 0073)
+        )
+        if target.device_id == self._device.device_id:
+            self._to_myself.append(body.session_id)
         sealed = seal_signal(body, self._device, target.kem_public, target.rid, self._entropy)
         return await self._send(sealed, target.rid, _Way(address, route))
+
+    def is_echo(self, body: SignalBody) -> bool:
+        """Whether a signal by this very device is one of ours that came back."""
+        return body.session_id in self._to_myself
 
     async def _send(self, sealed: bytes, rid: RendezvousId, way: _Way) -> bool:
         if way.address is not None:
@@ -216,7 +235,7 @@ class Connector:
             raise ProtocolViolation("another device answered")
         bound = transcript(offer.encode(), answer.body_bytes)
         channel = await self._race(attempt, body, way, is_tunnel_offered=is_tunnel_offered)
-        return Connection(channel, bound, True, body.sender.device, channel.attach)
+        return Connection(channel, bound, True, body.sender.device, channel.attach, process_of(body))
 
     async def _exchange(
         self, sealed: bytes, target: DialTarget, session_id: bytes, way: _Way
@@ -299,6 +318,7 @@ class Connector:
                 False,
                 offer.sender.device,
                 first.hand_over,
+                process_of(offer),
             )
         finally:
             if expectation is not None:
@@ -347,6 +367,11 @@ class Connector:
             tunnel=tunnel,
             offer_hash=offer_hash,
         )
+
+
+def process_of(body: SignalBody) -> bytes | None:
+    """Which process of the sending device made this signal, if it says so."""
+    return None if body.tunnel is None else body.tunnel.fingerprint
 
 
 def _ignore(_: Mapping[RendezvousId, str | None]) -> None:

@@ -6,11 +6,12 @@ finding that is not fine says what to do, in words for people who do not know th
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from sheaf.node.network_view import FindingLevel, NetworkFinding, NetworkPeerView, NetworkView
-from sheaf.node.views import LanView, PeerState, PeerView
+from sheaf.node.views import CloneView, LanView, PeerState, PeerView
 from sheaf.ports import (
     InterfaceStatus,
     MulticastStatus,
@@ -30,6 +31,7 @@ def look_around(
     stun: StunReport,
     relays: Sequence[RelayStatus],
     peers: Sequence[PeerView],
+    clones: Sequence[CloneView] = (),
 ) -> NetworkView:
     """Put it all together and judge it."""
     view = NetworkView(
@@ -40,6 +42,7 @@ def look_around(
         relays=tuple(relays),
         peers=tuple(_peer(peer) for peer in peers),
         findings=(),
+        clones=tuple(clones),
     )
     found = tuple(finding for judge in _JUDGES for finding in judge(view))
     fine = NetworkFinding(FindingLevel.OK, "Nothing needs to be changed.")
@@ -66,6 +69,22 @@ def _interfaces(view: NetworkView) -> Iterator[NetworkFinding]:
             "This computer is on no network: only daemons on this very computer can be reached.",
             "Connect it to a network, by cable or Wi-Fi. Sheaf notices by itself.",
         )
+    elif _are_missing(view) and all(_is_of_link(each) for one in used for each in one.addresses):
+        yield _hint(
+            "This computer has link-local addresses only: no router gave it another. It reaches computers on "
+            "the same cable or switch, and nobody else.",
+            "For a cable between two computers that is enough. To reach others, connect it to a network with "
+            "a router, by cable or Wi-Fi.",
+        )
+
+
+def _clones(view: NetworkView) -> Iterator[NetworkFinding]:
+    for clone in view.clones:
+        yield _problem(clone.what, clone.do)
+
+
+def _is_of_link(address: str) -> bool:
+    return ipaddress.ip_address(address).is_link_local
 
 
 def _lan(view: NetworkView) -> Iterator[NetworkFinding]:
@@ -178,6 +197,7 @@ def _hint(what: str, do: str) -> NetworkFinding:
 
 
 _JUDGES: tuple[Callable[[NetworkView], Iterator[NetworkFinding]], ...] = (
+    _clones,
     _interfaces,
     _lan,
     _multicast,

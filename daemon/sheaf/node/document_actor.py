@@ -20,12 +20,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from sheaf.core.base.errors import NotAllowed, ProtocolViolation, UpdateRefused
+from sheaf.core.base.errors import NotAllowed, ProtocolViolation, StorageFailure, UpdateRefused
 from sheaf.core.base.ids import DeviceId, DocId, LogId
 from sheaf.core.base.machine import Entropy
 from sheaf.core.crdt.inspector import UpdateSummary, inspect_update
-from sheaf.core.crdt.replica import Replica, ReplicaPoisoned, UpdateGap
+from sheaf.core.crdt.replica import Replica, ReplicaPoisoned, UpdateGap, draw_client_id
 from sheaf.core.protocol.presence import Presence, clients_of
+from sheaf.node.beside import Beside
 from sheaf.node.client_claims import ClientClaims
 from sheaf.node.document_handle import Handle
 from sheaf.node.document_loading import note_missing
@@ -40,6 +41,11 @@ class DocumentHost(Protocol):
     """What a document needs of its space."""
 
     def can_write(self) -> bool: ...
+
+    @property
+    def refusal(self) -> StorageFailure | None:
+        """Why nothing can be stored now; None when it can."""
+        ...
 
     @property
     def claims(self) -> ClientClaims: ...
@@ -88,13 +94,21 @@ class Delivery:
 class DocumentActor:
     """The single owner of one document while it is open."""
 
-    def __init__(self, *, doc_id: DocId, host: DocumentHost, clock: Clock, entropy: Entropy) -> None:
+    def __init__(
+        self, *, doc_id: DocId, host: DocumentHost, beside: Beside, clock: Clock, entropy: Entropy
+    ) -> None:
         self.doc_id = doc_id
         self.host = host
+        self.beside = beside
+        self.writing = asyncio.Lock()
+        """Held while a change is worked out on a copy, so that the next one begins with its result."""
+        self.borrowers = 0
+        """Requests that use the document now."""
         self.presence = Presence()
         self._clock = clock
         self._entropy = entropy
         self._replica: Replica | None = None
+        self._writing_client_id = 0
         self._handles: list[Handle] = []
         self._waiting: list[Delivery] = []
         self._loaded = asyncio.Event()
@@ -125,8 +139,16 @@ class DocumentActor:
 
     @property
     def is_idle(self) -> bool:
-        """Nobody has it open."""
-        return not self._handles
+        """Nobody has it open or works with it."""
+        return not self._handles and not self.borrowers
+
+    @property
+    def writing_client_id(self) -> int:
+        """The Yjs client id for changes worked out on a copy, under `writing`; one for all of them, because
+        every id stays in the document for ever."""
+        if not self._writing_client_id:
+            self._writing_client_id = draw_client_id(self._entropy)
+        return self._writing_client_id
 
     @property
     def held_count(self) -> int:
@@ -177,29 +199,49 @@ class DocumentActor:
 
     # ------------------------------------------------------------------ changes
 
-    def submit(self, origin: Handle, update: bytes, done: Callable[[], None] | None) -> None:
-        """A local update from a tab; `done` is called once it is durable.
+    def require_writable(self) -> None:
+        """Raises NotAllowed: this device may only read the space."""
+        if not self.host.can_write():
+            raise NotAllowed("you may read this space but not write in it")
+
+    def submit(
+        self,
+        origin: Handle | None,
+        update: bytes,
+        done: Callable[[], None] | None = None,
+        *,
+        agent: str | None = None,
+        summary: UpdateSummary | None = None,
+    ) -> None:
+        """A local update from a tab, or one worked out on a copy; `done` is called once it is durable.
+
+        Args:
+            summary: what `inspect_update` said of exactly these bytes, when the caller has it.
 
         Raises:
             NotAllowed: this device may only read the space.
             UpdateGap: it builds on what is not here; nothing changed.
             ForeignChange: it adds to what another device wrote; nothing changed.
             UpdateRefused: malformed; nothing changed.
+            StorageFailure: it has something new, and the disk takes nothing now; nothing changed.
         """
-        if not self.host.can_write():
-            raise NotAllowed("you may read this space but not write in it")
-        summary = inspect_update(update)
+        self.require_writable()
+        if summary is None:
+            summary = inspect_update(update)
         self.host.check_claims(summary, self.replica)
+        if self.host.refusal is not None and self.replica.would_change(update, summary):
+            raise self.host.refusal
         try:
             effective = self.replica.apply(update, summary)
         except ReplicaPoisoned as error:
             # Whoever sent it must not be told to come back with it, as the others are now.
-            self._handles.remove(origin)
-            origin.is_closed = True
+            if origin is not None:
+                self._handles.remove(origin)
+                origin.is_closed = True
             self.host.poisoned(self.doc_id, error)
             raise UpdateRefused("the update could not be applied") from error
         if effective is not None:
-            self._local(effective, summary if effective == update else None, origin, None)
+            self._local(effective, summary if effective == update else None, origin, agent)
         if done is not None:
             self.host.after_commit(done)
 
@@ -208,9 +250,11 @@ class DocumentActor:
 
         Raises:
             NotAllowed: this device may only read the space.
+            StorageFailure: the disk takes nothing now; nothing changed.
         """
-        if not self.host.can_write():
-            raise NotAllowed("you may read this space but not write in it")
+        self.require_writable()
+        if self.host.refusal is not None:
+            raise self.host.refusal
         try:
             effective = change(self.replica)
         except ReplicaPoisoned as error:

@@ -5,12 +5,13 @@ The part of `Node` that is about documents; each method finds the document's spa
 
 from __future__ import annotations
 
+from sheaf.content_work.task import Action, ContentTask
+from sheaf.core.base.errors import Busy
 from sheaf.core.base.ids import DocId, SpaceId
-from sheaf.node import document_content
+from sheaf.node.beside import Beside
 from sheaf.node.delivery_desk import DeliveryDesk
 from sheaf.node.delivery_state import DocumentDelivery
 from sheaf.node.library import Library
-from sheaf.node.space_host import SpaceHost
 from sheaf.node.views import (
     UNSET,
     ContentFormat,
@@ -23,9 +24,10 @@ from sheaf.node.views import (
 
 
 class DocumentDesk:
-    """Needs `_library` and `_delivery`, which whoever inherits it makes."""
+    """Needs `_library`, `_delivery` and `_beside`, which whoever inherits it makes."""
 
     _library: Library
+    _beside: Beside
     _delivery: DeliveryDesk
 
     def documents(self, space_id: SpaceId) -> list[DocumentView]:
@@ -62,40 +64,54 @@ class DocumentDesk:
         return view
 
     async def read_content(self, doc_id: DocId, format: ContentFormat) -> bytes:
-        """The content in a format. Raises NotFound, StorageFailure."""
+        """The content in a format. Raises NotFound, StorageFailure, TooMuchWork, Busy."""
+        await self._library.settle()
         host, tree = self._library.place(doc_id)
         type = tree.view(doc_id).type
-        actor = await host.documents.open(doc_id)
-        try:
-            return document_content.read(actor.replica, type, format)
-        finally:
-            host.documents.released(doc_id)
+        async with host.documents.borrow(doc_id) as actor:
+            state = actor.replica.encode_state()
+        if format is ContentFormat.YJS:
+            return state
+        return await self._beside.perform(ContentTask(Action.READ, type, format, state))
 
     async def write_content(
         self, doc_id: DocId, format: ContentFormat, data: bytes, *, agent: str | None
     ) -> None:
-        """Merge new content in; durable on return. Raises NotFound, NotAllowed, UsageError."""
-        host, tree = self._library.place(doc_id)
-        change = document_content.write(tree.view(doc_id).type, format, data)
-        await self._edit(host, doc_id, change, agent)
+        """Merge new content in; durable on return.
+
+        Raises:
+            NotFound, NotAllowed, UsageError, StorageFailure, TooMuchWork, Busy: nothing was changed.
+        """
+        await self._change(Action.WRITE, doc_id, format, data, agent)
 
     async def append_content(self, doc_id: DocId, text: str, *, agent: str | None) -> None:
-        """Add to the end; durable on return. Raises NotFound, NotAllowed."""
-        host, tree = self._library.place(doc_id)
-        await self._edit(host, doc_id, document_content.append(tree.view(doc_id).type, text), agent)
+        """Add to the end; durable on return. Raises what `write_content` raises."""
+        await self._change(Action.APPEND, doc_id, ContentFormat.MARKDOWN, text.encode(), agent)
 
-    async def _edit(
-        self, host: SpaceHost, doc_id: DocId, change: document_content.Change, agent: str | None
+    async def _change(
+        self, action: Action, doc_id: DocId, format: ContentFormat, text: bytes, agent: str | None
     ) -> None:
-        actor = await host.documents.open(doc_id)
-        try:
-            actor.edit(change, agent=agent)
+        """Work the change out on a copy, one after the other for each document, and merge it.
+
+        What others change meanwhile is merged with it, as if it came from another device.
+        """
+        host, tree = self._library.place(doc_id)
+        type = tree.view(doc_id).type
+        async with host.documents.borrow(doc_id) as actor:
+            async with actor.writing:
+                actor.require_writable()
+                state, client_id = actor.replica.encode_state(), actor.writing_client_id
+                update = await self._beside.perform(ContentTask(action, type, format, state, text, client_id))
+                summary = await self._beside.inspect(update) if update else None
+                if host.documents.find(doc_id) is not actor:
+                    raise Busy("The document was loaded anew. Nothing was changed; try again.")
+                if summary is not None:
+                    actor.submit(None, update, agent=agent, summary=summary)
             await host.flush()
-        finally:
-            host.documents.released(doc_id)
 
     async def open_document(self, doc_id: DocId, subscriber: DocumentSubscriber) -> DocumentHandle:
         """Open a document live. Raises NotFound, StorageFailure."""
+        await self._library.settle()
         host, _ = self._library.place(doc_id)
         actor = await host.documents.open(doc_id)
         return actor.open(subscriber)

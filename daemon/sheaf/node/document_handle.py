@@ -19,11 +19,10 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from sheaf.core.base.errors import NotAllowed, SheafError, StorageFailure, UpdateRefused, UpdateTooBig
-from sheaf.core.base.limits import KIB, MIB
+from sheaf.core.base.limits import MIB
 from sheaf.core.crdt.held_changes import HeldChanges
-from sheaf.core.crdt.inspector import inspect_update
 from sheaf.core.crdt.replica import UpdateGap
-from sheaf.core.crdt.update_runs import BACKLOG_LIMITS, TakenApart, take_apart
+from sheaf.core.crdt.update_runs import take_apart
 from sheaf.node.client_claims import ForeignChange
 from sheaf.node.views import CloseCode, DocumentSubscriber
 
@@ -34,8 +33,6 @@ UNCOMMITTED_MAX: Final = 64
 """Submits of one tab that may await their commit."""
 HELD_BYTES_MAX: Final = 4 * MIB
 """What may wait for changes it builds on, for each tab."""
-_AT_ONCE_BYTES_MAX: Final = 128 * KIB
-"""More than this is taken apart beside the event loop."""
 
 
 class Handle:
@@ -83,17 +80,23 @@ class Handle:
     async def submit(self, update: bytes, *, is_state: bool = False) -> None:
         """Apply a tab's update and queue it for commit; see `views.DocumentHandle.submit`."""
         await self._room.wait()
-        if self.is_closed:
-            return
+        if not self.is_closed:
+            await self._submit(update, is_state=is_state)
+
+    async def _submit(self, update: bytes, *, is_state: bool) -> None:
         number = self._begin(is_state=is_state)
+        beside = self._actor.beside
         try:
-            self._actor.submit(self, update, lambda: self._settled(number))
+            summary = await beside.inspect(update)
+            if self.is_closed:
+                return
+            self._actor.submit(self, update, lambda: self._settled(number), summary=summary)
         except (UpdateGap, ForeignChange, UpdateTooBig):
-            taken = await _taken_apart(update)
+            taken = await beside.take_apart(update)
         except UpdateRefused:
-            if self.is_closed or not _has_holes(update):
+            if self.is_closed or not await beside.has_holes(update):
                 raise
-            taken = await _taken_apart(update)
+            taken = await beside.take_apart(update)
         else:
             if self.can_go_on:
                 self.go_on()
@@ -207,22 +210,3 @@ class Handle:
         """Leave; idempotent."""
         self._room.set()
         self._actor.leave(self)
-
-
-async def _taken_apart(update: bytes) -> TakenApart:
-    """Raises UpdateRefused: malformed, or there is too much in it."""
-    if len(update) <= _AT_ONCE_BYTES_MAX:
-        return _inspected_and_apart(update)
-    return await asyncio.to_thread(_inspected_and_apart, update)
-
-
-def _inspected_and_apart(update: bytes) -> TakenApart:
-    inspect_update(update, limits=BACKLOG_LIMITS)
-    return take_apart(update)
-
-
-def _has_holes(update: bytes) -> bool:
-    try:
-        return inspect_update(update, limits=BACKLOG_LIMITS).has_holes
-    except UpdateRefused:
-        return False

@@ -18,6 +18,7 @@ from sheaf.core.crdt.replica import Replica, ReplicaPoisoned, UpdateGap
 from sheaf.core.space.payload import PayloadKind
 from sheaf.core.space.space import Space
 from sheaf.core.wire import cbor
+from sheaf.node.beside import Beside
 from sheaf.ports import EnvelopeRow, SnapshotRow, Store
 
 COVERS_BYTES_MAX = 1024 * 1024
@@ -27,7 +28,7 @@ logger = structlog.get_logger("sheaf.documents")
 
 @dataclass(slots=True)
 class LoadedDocument:
-    """A replica with everything that is stored and sealed; unsealed local edits come on top.
+    """A replica with everything that is stored.
 
     `edits` counts the updates above the snapshot; `refused` are those no replica can take:
     (log, seq, env_id, reason). `missing` says, by log, from which seq on an update could not
@@ -46,26 +47,55 @@ class _Stored:
     data: bytes
 
 
-async def load_replica(*, store: Store, space: Space, doc_id: DocId, entropy: Entropy) -> LoadedDocument:
-    """Build the replica from the snapshot and the envelopes above it. Raises StorageFailure."""
+async def load_replica(
+    *,
+    store: Store,
+    space: Space,
+    doc_id: DocId,
+    unsealed: Sequence[bytes],
+    beside: Beside,
+    entropy: Entropy,
+) -> LoadedDocument:
+    """Build the replica from the snapshot and the envelopes above it, and local edits on top.
+
+    Args:
+        unsealed: local edits that are in no envelope, or were not when the caller looked.
+
+    Raises:
+        StorageFailure: the store cannot be read.
+    """
     snapshot = await store.snapshot(space.space_id, doc_id)
     if snapshot is not None:
         rows = await store.envelopes_of(space.space_id, doc_id, decode_covers(snapshot.covers))
+        updates = list(_updates(space, rows, doc_id))
         try:
-            return _load([snapshot.update], list(_updates(space, rows, doc_id)), entropy)
+            return await _load([snapshot.update], updates, unsealed, beside, entropy)
         except (UpdateRefused, ReplicaPoisoned) as error:
             logger.error("a snapshot cannot be read; the logs are read instead", reason=str(error))
     rows = await store.envelopes_of(space.space_id, doc_id, {})
-    return _load([], list(_updates(space, rows, doc_id)), entropy)
+    return await _load([], list(_updates(space, rows, doc_id)), unsealed, beside, entropy)
 
 
-def _load(base: list[bytes], updates: Sequence[_Stored], entropy: Entropy) -> LoadedDocument:
+async def _load(
+    base: list[bytes],
+    updates: Sequence[_Stored],
+    unsealed: Sequence[bytes],
+    beside: Beside,
+    entropy: Entropy,
+) -> LoadedDocument:
     """Raises UpdateRefused, ReplicaPoisoned when already `base` cannot be read."""
+    everything = [*base, *(stored.data for stored in updates), *unsealed]
     try:
-        replica = Replica.load([*base, *(stored.data for stored in updates)], entropy=entropy)
-        return LoadedDocument(replica, len(updates))
+        survey = await beside.survey(everything)
+        return LoadedDocument(Replica.load(everything, entropy=entropy, survey=survey), len(updates))
     except (UpdateRefused, ReplicaPoisoned):
-        return _load_carefully(base, updates, entropy)
+        loaded = _load_carefully(base, updates, entropy)
+    for update in unsealed:
+        try:
+            loaded.replica.apply(update)
+        except UpdateGap as gap:  # what it builds on is damaged here; it is durable all the same
+            logger.error("a local edit cannot be shown now", reason=str(gap))
+    return loaded
 
 
 def _load_carefully(base: Sequence[bytes], updates: Sequence[_Stored], entropy: Entropy) -> LoadedDocument:

@@ -6,13 +6,13 @@ go through the index document's actor like any other edit. Knows no storage and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Protocol
 
 from sheaf.core.base.errors import NotFound
 from sheaf.core.base.ids import DocId, SpaceId
 from sheaf.core.base.machine import Entropy
 from sheaf.core.crdt.index_document import IndexDocument, IndexEntry
+from sheaf.node.change_times import ChangeTimes
 from sheaf.node.document_actor import DocumentActor
 from sheaf.node.views import UNSET, DocType, DocumentView, Unset
 from sheaf.ports import Clock
@@ -24,7 +24,7 @@ class TreeHost(Protocol):
     @property
     def space_id(self) -> SpaceId: ...
     @property
-    def touched(self) -> Mapping[DocId, int]: ...
+    def touched(self) -> ChangeTimes: ...
 
 
 class DocumentTree:
@@ -117,5 +117,5 @@ class DocumentTree:
             order=entry.order,
             trashed=entry.trashed,
             created_ms=entry.created_ms,
-            updated_ms=max(entry.created_ms, self._host.touched.get(entry.doc_id, 0)),
+            updated_ms=self._host.touched.shown(entry.doc_id, entry.created_ms),
         )

@@ -15,6 +15,8 @@ from sheaf.node.views import ProfileView
 from sheaf.ports import Clock, KeyStore, Store, WriteBatch
 
 NAME_CHARACTERS_MAX = 64
+_USER_BYTES = 32
+_DEVICE_BYTES = 64
 
 
 @dataclass(slots=True)
@@ -51,9 +53,15 @@ async def load_identity(
         UsageError: the keys are not those of this database.
         StorageFailure: keys or database cannot be read or written.
     """
-    user_seed = await keystore.load("user")
-    device_bytes = await keystore.load("device")
+    user_seed = await _key(keystore, "user", _USER_BYTES)
+    device_bytes = await _key(keystore, "device", _DEVICE_BYTES)
     stored_device = await store.setting("device_id")
+    if stored_device is None and await store.spaces():
+        raise StorageFailure(
+            "the database has documents but does not say any more whose it is: that part of it is damaged. "
+            "Nothing was changed. Put sheaf.db back from a backup, or move it away and run "
+            "`sheaf up --new-database`"
+        )
     if stored_device is not None:
         if user_seed is None or device_bytes is None:
             raise UsageError(
@@ -68,7 +76,10 @@ async def load_identity(
             )
         certificate_raw = await store.setting("certificate")
         if certificate_raw is None:
-            raise StorageFailure("the database names a device but lacks its certificate")
+            raise StorageFailure(
+                "the database lacks the certificate of its device: that part of it is damaged. Nothing was "
+                "changed. Put sheaf.db back from a backup, or move it away and run `sheaf up --new-database`"
+            )
         return LocalIdentity(UserKeys(user_seed), device, DeviceCertificate.decode(certificate_raw))
     user = UserKeys(user_seed) if user_seed is not None else UserKeys.generate(entropy)
     device = DeviceKeys.from_bytes(device_bytes) if device_bytes is not None else DeviceKeys.generate(entropy)
@@ -79,8 +90,20 @@ async def load_identity(
         device,
         _issue(user, device, clock, clean_name(default_user_name), clean_name(default_device_name)),
     )
-    await _save(store, identity)
+    await _save(store, device, identity.certificate)
     return identity
+
+
+async def _key(keystore: KeyStore, name: str, size: int) -> bytes | None:
+    """The secret called `name`, or None; one of another size is no key, and is not replaced."""
+    secret = await keystore.load(name)
+    if secret is not None and len(secret) != size:
+        raise StorageFailure(
+            f"the key `{name}` of this device is damaged: it has {len(secret)} bytes instead of {size}. "
+            "Nothing was changed. Put the `keys` folder back from a backup, or start with an empty data "
+            "directory to be a new device"
+        )
+    return secret
 
 
 async def rename(
@@ -92,14 +115,15 @@ async def rename(
         UsageError: an empty or overlong name.
     """
     old = identity.certificate
-    identity.certificate = _issue(
+    certificate = _issue(
         identity.user,
         identity.device,
         clock,
         old.user_name if user_name is None else clean_name(user_name),
         old.name if device_name is None else clean_name(device_name),
     )
-    await _save(store, identity)
+    await _save(store, identity.device, certificate)
+    identity.certificate = certificate
 
 
 def clean_name(name: str) -> str:
@@ -120,9 +144,6 @@ def _issue(
     )
 
 
-async def _save(store: Store, identity: LocalIdentity) -> None:
-    settings = {
-        "device_id": bytes(identity.device.device_id),
-        "certificate": identity.certificate.raw,
-    }
+async def _save(store: Store, device: DeviceKeys, certificate: DeviceCertificate) -> None:
+    settings = {"device_id": bytes(device.device_id), "certificate": certificate.raw}
     await store.commit(WriteBatch(settings=settings))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from sheaf.core.base.errors import NotFound, ProtocolViolation, SheafError, UsageError
+from sheaf.core.base.errors import NotFound, ProtocolViolation, SheafError, StorageFailure, UsageError
 from sheaf.core.base.ids import OpId, RendezvousId, SpaceId, UserId
 from sheaf.core.base.machine import Entropy, Seconds
 from sheaf.core.crypto.identity import DeviceCertificate
@@ -216,6 +216,7 @@ class Invitations:
         Raises:
             ProtocolViolation: no open invitation matches, or the request is unsound. The text
                 is safe to send to the asker.
+            StorageFailure: our disk takes nothing now.
         """
         host = self._library.find(request.space_id)
         if host is None:
@@ -241,6 +242,8 @@ class Invitations:
         if not host.space.membership.is_active(certificate.device):
             try:
                 self._add_member(host, invitation, request, certificate)
+            except StorageFailure:
+                raise
             except SheafError as error:
                 logger.warning("could not admit", error=str(error))
                 raise ProtocolViolation("the inviting device could not let you in") from error

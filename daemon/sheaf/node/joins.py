@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
@@ -280,7 +281,7 @@ class Joins:
             TransportFailure: nobody there yet. ProtocolViolation: somebody answers who must not.
         """
         found = self._meeting.invitation_addresses(join.keys)
-        addresses = list(dict.fromkeys([*join.ticket.hosts, *found]))
+        addresses = list(dict.fromkeys([*_hosts(join.ticket), *found]))
         relays = [url for url in _relays(join.ticket) if url in self._meeting.connected_relays()]
         lines = [self._one_of(join, target, addresses)] if addresses else []
         if relays:
@@ -354,6 +355,12 @@ class Joins:
         join.view = replace(join.view, state=JoinState.FAILED, error=(title, detail))
         join.finished.set()
         self._events.publish("join_changed", join_id=join.view.join_id, state=join.view.state.value)
+
+
+def _hosts(ticket: Ticket) -> list[str]:
+    """The addresses of a ticket. The scope of a link-local one is the issuer's and means nothing here;
+    it is tried on each interface of this computer."""
+    return [re.sub("%[^]]*", "", host) for host in ticket.hosts]
 
 
 def _relays(ticket: Ticket) -> list[str]:

@@ -1,6 +1,6 @@
 """What the node tells about the network it is in, for `sheaf doctor network` (frozen snapshots).
 
-`api/network_schemas` turns them into JSON with the same field names. Knows no adapter.
+`api/schemas_network` turns them into JSON with the same field names. Knows no adapter.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sheaf.core.base.ids import DeviceId
-from sheaf.node.views import LanView, PeerState
+from sheaf.node.views import CloneView, LanView, PeerState
 from sheaf.ports import InterfaceStatus, MulticastStatus, RelayStatus, StunReport
 
 
@@ -58,3 +58,4 @@ class NetworkView:
     relays: tuple[RelayStatus, ...]
     peers: tuple[NetworkPeerView, ...]
     findings: tuple[NetworkFinding, ...]
+    clones: tuple[CloneView, ...] = ()

@@ -8,15 +8,18 @@ SQL or sockets.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 
 from sheaf import __version__
-from sheaf.core.base.errors import NotAllowed
+from sheaf.content_work.task import ContentWorker
+from sheaf.core.base.errors import NotAllowed, StorageFailure
 from sheaf.core.base.ids import OpId, SpaceId
 from sheaf.core.base.machine import Entropy
 from sheaf.core.space import authoring
 from sheaf.core.space.roles import Role
+from sheaf.node.beside import Beside
 from sheaf.node.code_desk import CodeDesk
 from sheaf.node.connector import Connector
 from sheaf.node.delivery_desk import DeliveryDesk
@@ -44,7 +47,7 @@ from sheaf.node.views import (
     StatusView,
     StorageView,
 )
-from sheaf.ports import Clock, Store, WriteBatch
+from sheaf.ports import Clock, Store
 from sheaf.task_set import TaskSet
 
 SWEEP_S = 10.0
@@ -61,6 +64,7 @@ class Node(DocumentDesk):
         network: Network,
         clock: Clock,
         entropy: Entropy,
+        worker: ContentWorker,
         data_dir: str,
     ) -> None:
         self.events = EventBus()
@@ -72,11 +76,13 @@ class Node(DocumentDesk):
         self._data_dir = data_dir
         self._started_ms = clock.wall_ms()
         self._tasks = TaskSet("node")
+        self._beside = Beside(worker)
         self._library = Library(
             identity=identity,
             store=store,
             clock=clock,
             entropy=entropy,
+            beside=self._beside,
             events=self.events,
             tasks=self._tasks,
             on_change=self._space_changed,
@@ -166,9 +172,13 @@ class Node(DocumentDesk):
         await self._invitations.start()
         await self._peers.start()
         self._network.on_udp(self._peers.paths_may_be_better)
-        self._tasks.spawn(self._relays.offer_own(), "offer relays")
+        self._offer_relays()
+        self._library.storage.mended = self._offer_relays
         self._tasks.spawn(self._network.warm_up(), "warm up")
         self._tasks.spawn(self._sweep(), "sweep")
+
+    def _offer_relays(self) -> None:
+        self._tasks.spawn(self._relays.offer_own(), "offer relays")
 
     async def _sweep(self) -> None:
         while True:
@@ -196,8 +206,13 @@ class Node(DocumentDesk):
         self._peers.network_changed()
 
     async def probe(self) -> None:
-        """A trivial durable write, for the watchdog. Raises StorageFailure."""
-        await self._store.commit(WriteBatch(settings={"probe": b"\x01"}))
+        """Ask the storage thread for something, for the watchdog: whether it answers, not what.
+
+        Writes nothing, so it needs no room and keeps no disk awake. A disk that refuses is said by
+        `storage`; to restart for it would help nobody.
+        """
+        with contextlib.suppress(StorageFailure):
+            await self._store.setting("probe")
 
     # ------------------------------------------------------------------ me
 
@@ -249,11 +264,12 @@ class Node(DocumentDesk):
             data_dir=self._data_dir,
             profile=self.profile(),
             lan=self._lan(),
-            storage=self._storage(),
+            storage=self.storage(),
             spaces=tuple(self.spaces()),
             peers=tuple(self.peers()),
             relays=self._relays.statuses(),
             held_changes=sum(host.documents.held_count for host in self._library.hosts()),
+            clones=tuple(self._peers.clone_views()),
         )
 
     def _lan(self) -> LanView:
@@ -274,35 +290,44 @@ class Node(DocumentDesk):
             stun=network.stun(),
             relays=[relay.status for relay in network.relays.relays()] if network.relays else (),
             peers=self.peers(),
+            clones=self._peers.clone_views(),
         )
 
-    def _storage(self) -> StorageView:
-        unsent = sum(host.unsent_count for host in self._library.hosts())
-        failure = self._library.failure
-        return StorageView("ok" if failure is None else "failed", failure, unsent)
+    def storage(self) -> StorageView:
+        """Whether the disk takes what is written."""
+        state, detail = self._library.storage.state()
+        return StorageView(state, detail, sum(host.unsent_count for host in self._library.hosts()))
 
     def metrics(self) -> NodeMetrics:
         """Gauges and counters for /metrics."""
         hosts = list(self._library.hosts())
         return {
             "spaces": len(hosts),
-            "documents": sum(self._library.tree(host.space_id).count for host in hosts),
+            "documents": sum(space.document_count for space in self._library.summaries()),
             "documents_open": sum(host.documents.count for host in hosts),
             "tabs": sum(host.documents.tab_count for host in hosts),
             "held_changes": sum(host.documents.held_count for host in hosts),
             "unsent_edits": sum(host.unsent_count for host in hosts),
             "logs": sum(len(host.durable) for host in hosts),
-            "storage_failed": float(self._library.failure is not None),
+            **self._storage_metrics(),
             **self._peers.metrics(),
             **self._delivery.metrics(),
+        }
+
+    def _storage_metrics(self) -> NodeMetrics:
+        state, _ = self._library.storage.state()
+        free = self._library.storage.free_bytes
+        return {
+            "storage_failed": float(state in ("failed", "read_only")),
+            "storage_read_only": float(state == "read_only"),
+            **({} if free is None else {"storage_free_bytes": float(free)}),
         }
 
     # ------------------------------------------------------------------ spaces
 
     def spaces(self) -> list[SpaceSummary]:
         """All spaces, by name."""
-        found = [self._library.summary(host.space_id) for host in self._library.hosts()]
-        return sorted(found, key=lambda space: (space.name.casefold(), space.space_id))
+        return sorted(self._library.summaries(), key=lambda space: (space.name.casefold(), space.space_id))
 
     def space(self, space_id: SpaceId) -> SpaceSummary:
         """One space. Raises NotFound."""

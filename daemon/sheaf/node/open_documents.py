@@ -6,15 +6,18 @@ stored, and read when somebody opens it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 import structlog
 
+from sheaf.core.base.errors import Busy
 from sheaf.core.base.ids import INDEX_DOC_ID, DeviceId, DocId
 from sheaf.core.base.machine import Entropy
-from sheaf.core.crdt.replica import EMPTY_UPDATE, ReplicaPoisoned, UpdateGap
+from sheaf.core.crdt.replica import EMPTY_UPDATE, ReplicaPoisoned
 from sheaf.core.space.space import Space
+from sheaf.node.beside import Beside
 from sheaf.node.document_actor import Delivery, DocumentActor, DocumentHost
 from sheaf.node.document_loading import encode_covers, load_replica, snapshot_row
 from sheaf.node.sealer import Sealer
@@ -22,6 +25,8 @@ from sheaf.node.unit_of_work import Committer
 from sheaf.node.views import CloseCode
 from sheaf.ports import Clock, QuarantineRow, SnapshotRow, Store, WriteBatch
 
+BORROWERS_MAX: Final = 32
+"""Requests that may use one document at a time; more are refused."""
 SNAPSHOT_EVERY_EDITS: Final = 500
 """A document with this many edits since its last snapshot gets a new one when it is freed…"""
 SNAPSHOT_OPEN_EVERY_EDITS: Final = 2000
@@ -41,6 +46,7 @@ class OpenDocuments:
         store: Store,
         committer: Committer,
         sealer: Sealer,
+        beside: Beside,
         clock: Clock,
         entropy: Entropy,
     ) -> None:
@@ -49,6 +55,7 @@ class OpenDocuments:
         self._store = store
         self._committer = committer
         self._sealer = sealer
+        self._beside = beside
         self._clock = clock
         self._entropy = entropy
         self._actors: dict[DocId, DocumentActor] = {}
@@ -61,7 +68,9 @@ class OpenDocuments:
             await actor.loaded()
             if self._actors.get(doc_id) is actor:
                 return actor  # else it was freed, or given up, before our turn came
-        actor = DocumentActor(doc_id=doc_id, host=self._host, clock=self._clock, entropy=self._entropy)
+        actor = DocumentActor(
+            doc_id=doc_id, host=self._host, beside=self._beside, clock=self._clock, entropy=self._entropy
+        )
         self._actors[doc_id] = actor
         try:
             await self._load(actor)
@@ -80,19 +89,38 @@ class OpenDocuments:
         waiting = self._sealer.waiting_of(actor.doc_id)
         await self._committer.flush()
         loaded = await load_replica(
-            store=self._store, space=self._space, doc_id=actor.doc_id, entropy=self._entropy
+            store=self._store,
+            space=self._space,
+            doc_id=actor.doc_id,
+            unsealed=waiting,
+            beside=self._beside,
+            entropy=self._entropy,
         )
-        quarantine = self._committer.unit.batch.quarantine
-        for log_id, seq, env_id, reason in loaded.refused:
-            quarantine.append(QuarantineRow(self._space.space_id, log_id, seq, env_id, reason))
-        for update in waiting:
-            try:
-                loaded.replica.apply(update)
-            except UpdateGap as gap:  # what it builds on is damaged here; it is durable all the same
-                logger.error("a local edit cannot be shown now", reason=str(gap))
+        if loaded.refused and self._committer.refusal is None:
+            quarantine = self._committer.unit.batch.quarantine
+            for log_id, seq, env_id, reason in loaded.refused:
+                quarantine.append(QuarantineRow(self._space.space_id, log_id, seq, env_id, reason))
         actor.missing = loaded.missing
         actor.edits_since_snapshot = loaded.edits
         actor.finish_loading(loaded.replica)
+
+    @asynccontextmanager
+    async def borrow(self, doc_id: DocId) -> AsyncIterator[DocumentActor]:
+        """The document for one request; it stays in memory as long.
+
+        Raises:
+            StorageFailure: see `open`.
+            Busy: too many requests use it already.
+        """
+        actor = await self.open(doc_id)
+        if actor.borrowers >= BORROWERS_MAX:
+            raise Busy("Too many requests use this document. Nothing was changed; try again in a moment.")
+        actor.borrowers += 1
+        try:
+            yield actor
+        finally:
+            actor.borrowers -= 1
+            self.released(doc_id)
 
     def find(self, doc_id: DocId) -> DocumentActor | None:
         """The document if it is in memory and loaded."""
@@ -104,7 +132,7 @@ class OpenDocuments:
         actor = self.find(doc_id)
         if actor is None or not actor.is_idle or doc_id == INDEX_DOC_ID:
             return
-        if actor.edits_since_snapshot >= SNAPSHOT_EVERY_EDITS:
+        if actor.edits_since_snapshot >= SNAPSHOT_EVERY_EDITS and self._committer.refusal is None:
             self._snapshot_into(self._committer.unit.batch, actor)
         del self._actors[doc_id]
 
@@ -123,8 +151,9 @@ class OpenDocuments:
         actor = self._actors.pop(doc_id, None)
         if actor is not None:
             actor.close_all(CloseCode.STORAGE_FAILED, str(error))
-        nothing = SnapshotRow(self._space.space_id, doc_id, EMPTY_UPDATE, encode_covers({}))
-        self._committer.unit.batch.snapshots.append(nothing)
+        if self._committer.refusal is None:
+            nothing = SnapshotRow(self._space.space_id, doc_id, EMPTY_UPDATE, encode_covers({}))
+            self._committer.unit.batch.snapshots.append(nothing)
 
     def close_all(self, code: CloseCode, reason: str) -> None:
         """Let every tab go."""

@@ -19,6 +19,7 @@ import structlog
 from sheaf.core.base.errors import StorageFailure
 from sheaf.core.base.ids import DeviceId, DocId, LogId, SpaceId
 from sheaf.core.base.limits import SEND_BUFFER_BYTES_MAX
+from sheaf.core.base.machine import Seconds
 from sheaf.core.crypto.identity import DeviceCertificate
 from sheaf.core.protocol import effects as fx
 from sheaf.core.protocol.effects import Phase
@@ -77,6 +78,7 @@ class PeerLink:
         clock: Clock,
         transcript: bytes,
         is_offerer: bool,
+        process: bytes | None,
         all_traffic: Traffic,
     ) -> None:
         self.channel = channel
@@ -84,7 +86,13 @@ class PeerLink:
         self.session = session
         self.transcript = transcript
         self.is_offerer = is_offerer
+        self.process = process
+        """Which process of the other device it is, if it said so."""
+        self.entered_at: Seconds = 0.0
+        """When it became the connection to its device."""
         self.is_peer_fault = False
+        self.is_cloned = False
+        """It ended because the other side has met another process with our identity."""
         self.certificate: DeviceCertificate | None = None
         self.spaces: dict[SpaceId, SpaceProgress] = {}
         self.rtt_ms: float | None = None
@@ -298,7 +306,7 @@ class PeerLink:
             case fx.RttMeasured():
                 self.rtt_ms = effect.ms
             case fx.Closed():
-                self.is_peer_fault = effect.is_peer_fault
+                self.is_peer_fault, self.is_cloned = effect.is_peer_fault, effect.is_cloned
                 if effect.is_peer_fault:
                     logger.warning("session ended by the peer's fault", reason=effect.reason)
                 self._pump()
@@ -375,13 +383,17 @@ class PeerLink:
         self._guarded(lambda: host.ingest(effect.run, durable))
 
     def _begin(self, space_id: SpaceId, token: int, give_up: SessionEvent) -> SpaceHost | None:
-        """The space to store in, with `give_up` noted; None when it is not open, and `give_up` was done."""
+        """The space to store in, with `give_up` noted; None when it is not open, and `give_up` was done.
+
+        While the disk takes nothing: None, and no answer until the space is opened anew. So the other
+        side sends little more, and gets what it asks for all the same.
+        """
         host = self._owner.host(space_id)
         if host is None:
             self._after(give_up)
-        else:
-            self._storing[token] = (space_id, give_up)
-        return host
+            return None
+        self._storing[token] = (space_id, give_up)
+        return host if host.refusal is None else None
 
     def _after(self, event: SessionEvent) -> None:
         if not self.is_closed:

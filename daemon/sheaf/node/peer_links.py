@@ -15,15 +15,17 @@ from typing import Final
 
 import structlog
 
-from sheaf.core.base.errors import ProtocolViolation
+from sheaf.core.base.errors import ProtocolViolation, StorageFailure
 from sheaf.core.base.ids import DeviceId, LogId, SpaceId, UserId
 from sheaf.core.base.limits import PEER_PROBE_S
 from sheaf.core.base.machine import Entropy
 from sheaf.core.crypto.identity import DeviceCertificate
 from sheaf.core.protocol import effects as fx
 from sheaf.core.protocol.dial_lines import PathRank
+from sheaf.core.protocol.messages import CLONED
 from sheaf.core.protocol.session import Session
 from sheaf.core.space.membership import Member
+from sheaf.node.clones import Clones
 from sheaf.node.connector import Connection
 from sheaf.node.events import EventBus
 from sheaf.node.identity import LocalIdentity
@@ -41,6 +43,8 @@ from sheaf.task_set import TaskSet
 
 SPARE_S: Final = 0.5
 """How much longer than a doubted connection a worse one is kept that may have to take its place."""
+TURN_S: Final = 5.0
+"""How long one of two daemons with the same identity is heard before the other may take its place."""
 RETIRE_S: Final = 1.0
 """How long a replaced path goes on beside a better one."""
 STRANGERS_MAX: Final = 32
@@ -65,7 +69,8 @@ class PeerLinks:
         tasks: TaskSet,
         keeps_newcomer: Callable[[DeviceId, bool, PathRank, PathRank], bool],
         on_connected: Callable[[DeviceId, PathRank], None],
-        on_closed: Callable[[DeviceId, bool], None],
+        on_closed: Callable[[DeviceId, PeerLink], None],
+        clones: Clones,
     ) -> None:
         self._identity = identity
         self._library = library
@@ -78,6 +83,7 @@ class PeerLinks:
         self._keeps_newcomer = keeps_newcomer
         self._on_connected = on_connected
         self._on_closed = on_closed
+        self._clones = clones
         self._own = identity.device.device_id
         self._links: dict[DeviceId, PeerLink] = {}
         self._unnamed: dict[PeerLink, Callable[[str], None] | None] = {}
@@ -151,6 +157,7 @@ class PeerLinks:
             session=session,
             transcript=connection.transcript,
             is_offerer=connection.is_offerer,
+            process=connection.process,
             all_traffic=self.traffic,
             owner=self,
             store=self._store,
@@ -168,6 +175,13 @@ class PeerLinks:
         self._unnamed.pop(link, None)
         rank = rank_of(link.channel.path)
         older = self._links.get(device_id)
+        was_cloned = self._clones.is_cloned(device_id)
+        is_cloned = self._clones.met(device_id, link.process)
+        if older is not None and None not in (link.process, older.process) and link.process != older.process:
+            if is_cloned:
+                self._take_turns(device_id, link, older, are_new=not was_cloned)
+                return
+            self._tasks.spawn(self._watch_both(device_id, older), "two processes of one device")
         if older is not None:
             older_rank = rank_of(older.channel.path)
             if not self._keeps_newcomer(device_id, link.is_offerer, rank, older_rank):
@@ -181,6 +195,7 @@ class PeerLinks:
     def _enter(self, device_id: DeviceId, link: PeerLink) -> None:
         """This is the connection to the device now."""
         self._links[device_id] = link
+        link.entered_at = self._clock.now()
         self.connections_made += 1
         self._on_connected(device_id, rank_of(link.channel.path))
         for host in self._library.hosts():
@@ -188,6 +203,24 @@ class PeerLinks:
                 host.seal_now()
         logger.info("connected", device=device_id.short, path=link.channel.path.value)
         self.link_changed(link)
+
+    def _take_turns(self, device_id: DeviceId, link: PeerLink, older: PeerLink, *, are_new: bool) -> None:
+        """Two daemons have one identity. One is heard at a time, for `TURN_S` at least; whoever is sent away
+        is told why, and comes back later. Both are told at once when that is found out."""
+        is_turn_over = self._clock.now() >= older.entered_at + TURN_S
+        if are_new or not is_turn_over:
+            link.close(CLONED)
+        else:
+            self._enter(device_id, link)
+        if are_new or is_turn_over:
+            older.close(CLONED)
+
+    async def _watch_both(self, device_id: DeviceId, older: PeerLink) -> None:
+        """Who was restarted does not answer on the older connection any more."""
+        self._probe(older)
+        await asyncio.sleep(PEER_PROBE_S + SPARE_S)
+        if not older.is_closed and self._links.get(device_id) is older:
+            self._clones.noticed(device_id)
 
     def _decline(self, device_id: DeviceId, link: PeerLink, older: PeerLink, *, is_worse: bool) -> None:
         """There is a connection already. Yet a worse path is mostly offered by who has lost the better
@@ -255,6 +288,8 @@ class PeerLinks:
             on_lost(reason)
         if self.joins is not None:
             self.joins.link_closed(link, reason)
+        if link.is_cloned:
+            self._clones.noticed_own()
         device_id = link.device_id
         if device_id is not None and self._spares.get(device_id) is link:
             del self._spares[device_id]
@@ -266,7 +301,7 @@ class PeerLinks:
         logger.info("disconnected", device=device_id.short, reason=reason)
         for host in self._library.hosts():
             host.documents.device_left(device_id)
-        self._on_closed(device_id, link.is_peer_fault)
+        self._on_closed(device_id, link)
         spare = self._spares.pop(device_id, None)
         if spare is not None and link.is_peer_fault:
             spare.close("the other side broke the rules")
@@ -278,10 +313,13 @@ class PeerLinks:
         """A holder of a ticket asks to come in; answered once the admission is durable."""
         try:
             ops = self._invitations.admit(effect.request, link.transcript)
+            host = self._library.host(effect.request.space_id)
         except ProtocolViolation as error:
             link.join_answer(effect.token, str(error))
             return
-        host = self._library.host(effect.request.space_id)
+        except StorageFailure:
+            link.join_answer(effect.token, "the inviting device cannot save anything now; try again later")
+            return
         host.seal_now()
         host.after_commit(lambda: link.join_answer(effect.token, ops))
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final
 
 import structlog
 
@@ -24,6 +25,7 @@ from sheaf.core.protocol.rendezvous import invite_tag
 from sheaf.core.protocol.signaling import OpenedSignal
 from sheaf.core.wire.relay_url import is_relay_address
 from sheaf.node.address_book import AddressBook
+from sheaf.node.clones import Clones
 from sheaf.node.connector import Connection, Connector, DialTarget, NobodyThere
 from sheaf.node.driver import WakeTimer
 from sheaf.node.events import EventBus
@@ -33,9 +35,10 @@ from sheaf.node.library import Library
 from sheaf.node.path_reasons import rank_of
 from sheaf.node.peer_link import PeerLink
 from sheaf.node.peer_links import PeerLinks
+from sheaf.node.peer_views import clone_view
 from sheaf.node.relay_book import RelayBook
 from sheaf.node.signal_desk import SignalDesk
-from sheaf.node.views import PeerView
+from sheaf.node.views import CloneView, PeerView
 from sheaf.ports import (
     Announcement,
     Clock,
@@ -47,6 +50,9 @@ from sheaf.ports import (
     StunReport,
 )
 from sheaf.task_set import TaskSet
+
+KNOCK_AGAIN_S: Final = 300.0
+"""While somebody on the LAN announces this very device."""
 
 logger = structlog.get_logger("sheaf.peers")
 
@@ -87,6 +93,7 @@ class PeerManager:
         self._tasks = tasks
         self._own = identity.device.device_id
         self._book = AddressBook(own=self._own, library=library, invitations=invitations)
+        self.clones = Clones(own=self._own, clock=clock, on_news=lambda: events.publish("clones_changed"))
         self.links = PeerLinks(
             identity=identity,
             library=library,
@@ -103,6 +110,7 @@ class PeerManager:
                 self._dialer.connected(device, clock.now(), rank)
             ),
             on_closed=self._link_closed,
+            clones=self.clones,
         )
         self._dialer = Dialer(own=self._own, entropy=entropy, static_addresses=static_addresses)
         self._timer = WakeTimer(clock=clock, on_wake=lambda now: self._dial_all(self._dialer.wake(now)))
@@ -205,11 +213,23 @@ class PeerManager:
         self._sightings[sighting.instance] = sighting
         self._address_hint.set()
         self._match(sighting)
+        if self._book.is_my_tag(sighting):
+            self._tasks.spawn(self._knock_at_myself(sighting), "another daemon with my identity")
 
     def _match(self, sighting: Sighting) -> None:
         now = self._clock.now()
         for device_id in self._book.recognise(sighting):
             self._dial_all(self._dialer.sighted(device_id, sighting.addresses, now))
+
+    async def _knock_at_myself(self, sighting: Sighting) -> None:
+        """Somebody announces this very device. A poke tells it about us, which only our key could make;
+        it tells us in the same way. Said again as long as both are there."""
+        while self._sightings.get(sighting.instance) is sighting:
+            for address in sighting.addresses:
+                for target in self._book.targets(self._own):
+                    with contextlib.suppress(TransportFailure):
+                        await self._connector.poke(target, address=address, route=None)
+            await asyncio.sleep(KNOCK_AGAIN_S)
 
     def network_changed(self) -> None:
         """Addresses of this machine came or went: end what used them, doubt what is open otherwise, and
@@ -312,7 +332,11 @@ class PeerManager:
 
     # ------------------------------------------------------------------ signals
 
-    def poked(self, sender: DeviceCertificate, route: SignalRoute) -> None:
+    def met_myself(self) -> None:
+        """A signal came that was made with our own key, by another daemon."""
+        self.clones.noticed_own()
+
+    def poked(self, sender: DeviceCertificate, route: SignalRoute, process: bytes | None) -> None:
         """Somebody wants us to offer: at an address if we know one, else along the route he came by.
 
         Over a LAN route only WebRTC can open (a tunnel needs an address). The device with the
@@ -322,16 +346,22 @@ class PeerManager:
 
         Who calls although there is a connection has none on its side (it was killed, or moved), or
         seeks a better path: ours is doubted, and called is all the same.
+
+        Where two daemons have the identity of this device, one of our addresses for it may be the other's:
+        on the LAN, who asks is asked back, and calls itself.
         """
         if self._is_closing:
             return
         device_id = sender.device
         self.links.probe(device_id)
+        is_cloned = self.clones.met(device_id, process)
         if route.address is not None and is_relay_address(route.address):
             self._poked_over_relay(device_id, route.address, route)
             return
         address = self._dialer.address_of(device_id) or route.address
-        if address is None:
+        if is_cloned:
+            self._tasks.spawn(self._poke_back(device_id, route), "poke back")
+        elif address is None:
             if self._dialer.should_answer(device_id):
                 self._tasks.spawn(self._poke_back(device_id, route), "poke back")
         else:
@@ -374,10 +404,12 @@ class PeerManager:
         """A live connection to any device of this person (for joins)."""
         return self.links.link_to(user_id)
 
-    def _link_closed(self, device_id: DeviceId, is_peer_fault: bool) -> None:
+    def _link_closed(self, device_id: DeviceId, link: PeerLink) -> None:
         if not self._is_closing:
-            now = self._clock.now()
-            self._dial_all(self._dialer.closed(device_id, now, is_peer_fault=is_peer_fault))
+            now, is_cloned = self._clock.now(), link.is_cloned or self.clones.is_cloned(device_id)
+            self._dial_all(
+                self._dialer.closed(device_id, now, is_peer_fault=link.is_peer_fault, is_cloned=is_cloned)
+            )
 
     # ------------------------------------------------------------------ for people
 
@@ -385,14 +417,29 @@ class PeerManager:
         """Every other device in my spaces, connected ones first."""
         return self.links.views(is_dialling=self._dialer.is_dialling, stun=self._stun())
 
+    def clone_views(self) -> list[CloneView]:
+        """The devices, this one first, whose identity two daemons use."""
+        views = [
+            clone_view(certificate, noticed_ms, is_self=device_id == self._own)
+            for device_id, noticed_ms in self.clones.cloned().items()
+            if (certificate := self._certificate_of(device_id)) is not None
+        ]
+        return sorted(views, key=lambda view: (not view.is_self, view.device_id))
+
+    def _certificate_of(self, device_id: DeviceId) -> DeviceCertificate | None:
+        if device_id == self._own:
+            return self._identity.certificate
+        return self._book.certificate_of(device_id)
+
     def metrics(self) -> dict[str, float]:
         """For /metrics."""
         return {
             "peers_connected": float(len(self.links.online_devices())),
-            "connections_made": float(self.links.connections_made),
+            "connections_made_total": float(self.links.connections_made),
             "peer_bytes_sent_total": float(self.links.traffic.sent_bytes),
             "peer_bytes_received_total": float(self.links.traffic.received_bytes),
-            "connections_failed": float(self._failures),
-            "signals_dropped": float(self._signals.dropped),
+            "devices_cloned": float(len(self.clones.cloned())),
+            "connections_failed_total": float(self._failures),
+            "signals_dropped_total": float(self._signals.dropped),
             "relays_connected": float(len(self._relays.connected())),
         }

@@ -11,7 +11,7 @@ from sheaf.core.space.membership import Member
 from sheaf.node.path_reasons import path_reason
 from sheaf.node.peer_link import PeerLink, SpaceProgress
 from sheaf.node.space_host import SpaceHost
-from sheaf.node.views import PeerSpaceView, PeerState, PeerView
+from sheaf.node.views import CloneView, PeerSpaceView, PeerState, PeerView
 from sheaf.ports import StunReport
 
 
@@ -39,6 +39,29 @@ def peer_view(
         last_seen_ms=last_seen_ms,
         path_reason=None if link is None else path_reason(link.channel, stun),
     )
+
+
+def clone_view(certificate: DeviceCertificate, noticed_ms: int, *, is_self: bool) -> CloneView:
+    """A device whose identity two daemons use, in words."""
+    if is_self:
+        what = (
+            "Another computer uses this device's identity: one of the two has a copy of the other's data "
+            "folder."
+        )
+        do = (
+            "Use only one of them. Stop Sheaf on the other for good, or give it an empty data folder and "
+            "invite it like a new device. What both wrote so far is kept; others hear one of them at a time."
+        )
+    else:
+        what = (
+            f"Two computers use the identity of {certificate.user_name} ({certificate.name}): one has a copy "
+            "of the other's data folder. They are heard in turn, so their changes come late."
+        )
+        do = (
+            "Ask them to use only one of the two, and to give the other an empty data folder and a new "
+            "invitation. What both wrote so far is kept."
+        )
+    return CloneView(certificate.device, is_self, noticed_ms, what, do)
 
 
 def _state(link: PeerLink | None, is_dialling: bool) -> PeerState:

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Final
 
 from sheaf.core.base.errors import UpdateRefused
 from sheaf.core.base.ids import DocId, SpaceId
@@ -24,6 +25,9 @@ from sheaf.core.space.run import IngestedEnvelope
 from sheaf.node.space_rows import envelope_row, log_rows
 from sheaf.node.unit_of_work import UnitOfWork
 from sheaf.ports import PendingRow
+
+MERGED_BYTES_MAX: Final = 64 * 1024
+"""So much of a document's edits becomes one update; 64 KiB are merged in some 10 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +104,31 @@ def _items(rows: Sequence[PendingRow]) -> list[PayloadItem]:
     by_document: dict[DocId, list[bytes]] = {}
     for row in rows:
         by_document.setdefault(row.doc_id, []).append(row.update)
-    items: list[PayloadItem] = []
-    for doc_id, updates in by_document.items():
-        try:
-            merged = [merge_updates(updates)]
-        except UpdateRefused:  # a hole between two of them is no error: they go as they are
-            merged = updates
-        items.extend(PayloadItem(doc_id, PayloadKind.UPDATE, update) for update in merged)
-    return items
+    return [
+        PayloadItem(doc_id, PayloadKind.UPDATE, update)
+        for doc_id, updates in by_document.items()
+        for group in _groups(updates)
+        for update in _merged(group)
+    ]
+
+
+def _groups(updates: Sequence[bytes]) -> list[list[bytes]]:
+    """What is merged with each other: merging takes time on the loop and saves little for large updates."""
+    groups: list[list[bytes]] = []
+    room = 0
+    for update in updates:
+        if len(update) > room:
+            groups.append([])
+            room = MERGED_BYTES_MAX
+        groups[-1].append(update)
+        room -= len(update)
+    return groups
+
+
+def _merged(updates: list[bytes]) -> list[bytes]:
+    if len(updates) == 1:
+        return updates
+    try:
+        return [merge_updates(updates)]
+    except UpdateRefused:  # a hole between two of them is no error: they go as they are
+        return updates

@@ -16,8 +16,8 @@ import structlog
 from sheaf.core.base.errors import ProtocolViolation
 from sheaf.core.base.ids import RendezvousId
 from sheaf.core.crypto.identity import DeviceCertificate
-from sheaf.core.protocol.signaling import OpenedSignal, SignalKind, open_signal
-from sheaf.node.connector import Connector
+from sheaf.core.protocol.signaling import OpenedSignal, SignalBody, SignalKind, open_signal
+from sheaf.node.connector import Connector, process_of
 from sheaf.node.identity import LocalIdentity
 from sheaf.node.invitations import Invitations
 from sheaf.ports import Clock, SignalRoute
@@ -36,8 +36,12 @@ logger = structlog.get_logger("sheaf.peers")
 class SignalTaker(Protocol):
     """What opened signals are for."""
 
-    def poked(self, sender: DeviceCertificate, route: SignalRoute) -> None:
-        """Somebody asks to be called."""
+    def poked(self, sender: DeviceCertificate, route: SignalRoute, process: bytes | None) -> None:
+        """Somebody asks to be called; `process` tells processes of one device apart."""
+        ...
+
+    def met_myself(self) -> None:
+        """Another daemon uses our own device key."""
         ...
 
     def offered(self, opened: OpenedSignal, route: SignalRoute) -> Coroutine[Any, Any, None]:
@@ -118,7 +122,7 @@ class SignalDesk:
     def _act_on(self, opened: OpenedSignal, signal: _Signal) -> None:
         body = opened.body
         if body.sender.device == self._own:
-            logger.warning("another machine uses this device's keys: was this profile copied?")
+            self._came_from_myself(body)
             return
         if abs(self._clock.wall_ms() - body.created_ms) > STALE_SIGNAL_MS:
             logger.info("an old or postdated signal; clocks may differ", via=signal.route.label)
@@ -132,9 +136,19 @@ class SignalDesk:
                     return
                 self._tasks.spawn(self._answer(opened, signal.route), "answer")
             case SignalKind.POKE:
-                self._taker.poked(body.sender, signal.route)
+                self._taker.poked(body.sender, signal.route, process_of(body))
             case SignalKind.BYE | SignalKind.ANSWER:
                 return
+
+    def _came_from_myself(self, body: SignalBody) -> None:
+        """Another daemon has our key, unless it is our own word that somebody sends back, now or later."""
+        age_ms = abs(self._clock.wall_ms() - body.created_ms)
+        if (
+            age_ms <= STALE_SIGNAL_MS
+            and not self._connector.is_echo(body)
+            and self._is_first(body.session_id)
+        ):
+            self._taker.met_myself()
 
     async def _answer(self, opened: OpenedSignal, route: SignalRoute) -> None:
         self._answering += 1

@@ -31,6 +31,8 @@ from sheaf.core.space.roles import Role
 from sheaf.core.space.run import IngestedEnvelope, IngestResult, Run
 from sheaf.core.space.space import OpsResult, Space
 from sheaf.node import document_actor
+from sheaf.node.beside import Beside
+from sheaf.node.change_times import ChangeTimes
 from sheaf.node.client_claims import ClientClaims
 from sheaf.node.delivery import Delivery, ReceiptListener
 from sheaf.node.events import EventBus
@@ -51,7 +53,6 @@ from sheaf.ports import (
     QuarantineRow,
     ReceiptRow,
     Store,
-    TouchedRow,
     WriteBatch,
 )
 
@@ -99,6 +100,7 @@ class SpaceHost:
         store: Store,
         clock: Clock,
         entropy: Entropy,
+        beside: Beside,
         events: EventBus,
         next_pending_id: Callable[[], int],
         on_failure: Callable[[SpaceId, StorageFailure], None],
@@ -107,7 +109,7 @@ class SpaceHost:
         self.space = restored.space
         self.space_id = restored.space.space_id
         self.durable = restored.durable
-        self.touched = restored.touched
+        self.touched = ChangeTimes(space_id=self.space_id, known=restored.touched, clock=clock)
         self.claims = ClientClaims(space_id=self.space_id, owners=restored.claims, own=device.device_id)
         self.view = SpaceWindow(space=restored.space, durable=restored.durable, agreed=restored.agreed)
         self._device = device
@@ -127,6 +129,7 @@ class SpaceHost:
             store=store,
             committer=self._committer,
             sealer=self._sealer,
+            beside=beside,
             clock=clock,
             entropy=entropy,
         )
@@ -153,6 +156,15 @@ class SpaceHost:
         """Wait until everything so far is durable. Raises StorageFailure."""
         await self._committer.flush()
 
+    @property
+    def refusal(self) -> StorageFailure | None:
+        """Why nothing can be written now; reading goes on. None when writing works."""
+        return self._committer.refusal
+
+    def refuse_writes(self, refusal: StorageFailure) -> None:
+        """The disk takes nothing now: serve what is stored, until another host takes over."""
+        self._committer.refuse(refusal)
+
     def close(self, code: CloseCode, reason: str) -> None:
         """Let every open document go."""
         self.documents.close_all(code, reason)
@@ -174,6 +186,8 @@ class SpaceHost:
 
     def agree(self, device_id: DeviceId, version: Mapping[LogId, int]) -> None:
         """Remember what a peer and we both have; losing it only makes the next greeting longer."""
+        if self.refusal is not None:
+            return
         encoded = self.view.agree(device_id, version)
         if encoded is not None:
             self._unit_batch().peers.append(
@@ -215,7 +229,7 @@ class SpaceHost:
 
         So the version vector he is shown covers it, and his first catch-up is complete.
         """
-        if self._sealer.waiting_count:
+        if self._sealer.waiting_count and self.refusal is None:
             self._is_sealing_due = True
             self._committer.unit.done.append(_nothing)
 
@@ -245,7 +259,7 @@ class SpaceHost:
             summary = inspect_update(update)
         self.claims.take(summary, self._device.device_id, unit.batch)
         self._sealer.add(PendingRow(self._next_pending_id(), self.space_id, doc_id, update, now_ms, agent))
-        self._touch(doc_id, now_ms, unit.batch)
+        unit.batch.touched.append(self.touched.note(doc_id, now_ms, is_last=True))
         self.delivery.on_news()
         if doc_id == INDEX_DOC_ID:
             self.index_changed()
@@ -317,8 +331,9 @@ class SpaceHost:
 
     def add_secret(self, epoch_id: EpochId, secret: bytes) -> None:
         """Remember an epoch secret made here."""
+        batch = self._unit_batch()
         self.space.add_secret(epoch_id, secret)
-        self._unit_batch().epoch_secrets.append(EpochSecretRow(self.space_id, epoch_id, secret))
+        batch.epoch_secrets.append(EpochSecretRow(self.space_id, epoch_id, secret))
 
     def put_receipts(self, rows: Sequence[ReceiptRow]) -> None:
         """Keep what devices said with the next commit. Raises StorageFailure."""
@@ -335,6 +350,8 @@ class SpaceHost:
         Raises:
             StorageFailure: they cannot be read now.
         """
+        if self.refusal is not None:
+            return  # the host that takes over looks again
         self._is_reopen_due = True
         if self._is_reopening:
             return  # whoever is at it begins anew
@@ -389,6 +406,7 @@ class SpaceHost:
         self.delivery.moved()
 
     def _deliver(self, envelope: IngestedEnvelope, batch: WriteBatch) -> None:
+        is_last = self.space.logs.frontier == {envelope.log_id}
         for item in envelope.items or ():
             if item.kind is not PayloadKind.UPDATE:
                 continue
@@ -399,7 +417,7 @@ class SpaceHost:
                 self._quarantine(envelope, str(error))
                 continue
             self.claims.take(summary, envelope.device_id, batch)
-            self._touch(item.doc_id, envelope.hlc_ms, batch)
+            batch.touched.append(self.touched.note(item.doc_id, envelope.hlc_ms, is_last=is_last))
             refuser = self._refuser(envelope)
             update = document_actor.Delivery(item.data, summary, envelope.log_id, envelope.seq, refuser)
             self.documents.deliver(item.doc_id, update)
@@ -410,6 +428,8 @@ class SpaceHost:
         return lambda error: self._quarantine(envelope, str(error))
 
     def _quarantine(self, envelope: IngestedEnvelope, reason: str) -> None:
+        if self.refusal is not None:
+            return  # found again by whoever reads it next
         self._unit_batch().quarantine.append(
             QuarantineRow(self.space_id, envelope.log_id, envelope.seq, envelope.env_id, reason)
         )
@@ -417,11 +437,6 @@ class SpaceHost:
 
     def _unit_batch(self) -> WriteBatch:
         return self._committer.unit.batch
-
-    def _touch(self, doc_id: DocId, now_ms: int, batch: WriteBatch) -> None:
-        if now_ms > self.touched.get(doc_id, 0):
-            self.touched[doc_id] = now_ms
-        batch.touched.append(TouchedRow(self.space_id, doc_id, self.touched[doc_id]))
 
 
 def _nothing() -> None:

@@ -10,6 +10,7 @@ Invariants:
 2. `done` callbacks run after the commit, in the order they were added, on the event loop.
 3. After a failed commit no later unit is committed: the owner throws its memory away.
 4. Nobody waits for ever: whatever ends `run` fails those who wait, and those who come later.
+5. After `refuse` no unit is opened any more; what was added before is still committed.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ from sheaf.ports import Store, WriteBatch
 Callback = Callable[[], None]
 
 logger = structlog.get_logger("sheaf.commits")
+
+
+class Defect(StorageFailure):
+    """Not the disk but Sheaf itself kept something from being saved."""
 
 
 @dataclass(slots=True)
@@ -66,16 +71,26 @@ class Committer:
         self._in_flight: UnitOfWork | None = None
         self._wakeup = asyncio.Event()
         self._failure: StorageFailure | None = None
+        self._refusal: StorageFailure | None = None
+
+    @property
+    def refusal(self) -> StorageFailure | None:
+        """Why nothing more is taken, for the failure or for `refuse`; None when changes are welcome."""
+        return self._failure or self._refusal
+
+    def refuse(self, refusal: StorageFailure) -> None:
+        """The disk takes nothing now: open no unit any more, for good."""
+        self._refusal = refusal
 
     @property
     def unit(self) -> UnitOfWork:
         """The open unit; it will be committed soon.
 
         Raises:
-            StorageFailure: an earlier commit failed.
+            StorageFailure: an earlier commit failed, or the disk takes nothing now.
         """
-        if self._failure is not None:
-            raise self._failure
+        if (refusal := self.refusal) is not None:
+            raise refusal
         self._wakeup.set()
         return self._open
 
@@ -118,7 +133,7 @@ class Committer:
             self._on_failure(failure)
         except Exception as error:  # memory and disk may disagree now: as bad as a failing disk
             logger.exception("a unit of work could not be prepared or committed")
-            defect = StorageFailure(f"A defect of Sheaf kept this from being saved: {error!r}")
+            defect = Defect(f"A defect of Sheaf kept this from being saved: {error!r}")
             self._stop(defect)
             self._on_failure(defect)
         finally:

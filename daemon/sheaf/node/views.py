@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import Enum, IntEnum, StrEnum
 from typing import Final, Protocol
 
+from sheaf.content_work.forms import ContentFormat as ContentFormat
+from sheaf.content_work.forms import DocType as DocType
 from sheaf.core.base.ids import DeviceId, DocId, OpId, SpaceId, UserId
 from sheaf.core.space.roles import Role
 from sheaf.node.delivery_state import NOT_DELIVERED, SpaceDelivery
@@ -24,23 +26,6 @@ class Unset(Enum):
 
 
 UNSET: Final = Unset.TOKEN
-
-
-class DocType(StrEnum):
-    """A page (block tree, XmlFragment `body`) or a text (Text `text`)."""
-
-    PAGE = "page"
-    TEXT = "text"
-
-
-class ContentFormat(StrEnum):
-    """Forms a document's content can be read and written in."""
-
-    MARKDOWN = "markdown"
-    TEXT = "text"
-    HTML = "html"
-    JSON = "json"
-    YJS = "yjs"
 
 
 class CloseCode(IntEnum):
@@ -246,6 +231,17 @@ class PeerView:
 
 
 @dataclass(frozen=True, slots=True)
+class CloneView:
+    """A device whose identity two daemons use: a copied data folder. `what` and `do` are sentences."""
+
+    device_id: DeviceId
+    is_self: bool
+    noticed_ms: int
+    what: str
+    do: str
+
+
+@dataclass(frozen=True, slots=True)
 class LanView:
     """How this daemon can be reached on the local network."""
 
@@ -256,7 +252,8 @@ class LanView:
 
 @dataclass(frozen=True, slots=True)
 class StorageView:
-    """'ok', 'read_only' or 'failed', and how many local edits no peer could have yet."""
+    """'ok', 'low' (saved, but there is little room), 'read_only' (nothing is saved, reading goes on) or
+    'failed' (something cannot be read), and how many local edits no peer could have yet."""
 
     state: str
     detail: str | None
@@ -278,6 +275,7 @@ class StatusView:
     relays: tuple[RelayStatus, ...] = ()
     held_changes: int = 0
     """What open tabs brought that builds on another device's changes, which have not come yet."""
+    clones: tuple[CloneView, ...] = ()
 
 
 NodeMetrics = Mapping[str, float]

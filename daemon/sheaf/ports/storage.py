@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from sheaf.core.base.errors import StorageFailure
 from sheaf.core.base.ids import DocId, LogId, SpaceId
 from sheaf.ports.rows import (
     ClientClaimRow,
@@ -40,6 +41,29 @@ class Store(Protocol):
         """
         ...
 
+    def watch(self, on_refused: Callable[[StorageFailure], None]) -> None:
+        """Have `on_refused` called, on the event loop, whenever the disk refuses a commit.
+
+        It is called before whoever asked for the commit hears of the failure.
+        """
+        ...
+
+    async def mend(self) -> None:
+        """After a refusal: find out whether the disk takes commits again, and make it so if need be.
+
+        Raises:
+            StorageFailure: it does not; to be asked again later.
+        """
+        ...
+
+    async def free_bytes(self) -> int | None:
+        """Room on the disk; None when unknown.
+
+        Raises:
+            DiskFull: so little that the next commit may find none.
+        """
+        ...
+
     async def spaces(self) -> Sequence[SpaceRow]: ...
     async def ops(self, space_id: SpaceId) -> Sequence[OpRow]:
         """All control ops of a space, parents first."""
@@ -49,10 +73,6 @@ class Store(Protocol):
     async def logs(self, space_id: SpaceId) -> Sequence[LogRow]: ...
     async def run(self, space_id: SpaceId, log_id: LogId, first_seq: int, bytes_max: int) -> StoredRun:
         """Envelopes from `first_seq` on until `bytes_max` is reached (at least one if there is any)."""
-        ...
-
-    async def run_size(self, space_id: SpaceId, log_id: LogId, first_seq: int) -> tuple[int, int]:
-        """(envelopes, bytes) from `first_seq` to the head; for progress."""
         ...
 
     async def envelopes_of(

@@ -104,7 +104,7 @@ class WebRtcTransport(Protocol):
     """Makes WebRTC data channels.
 
     `use_stun`: the peer may be beyond a router, so also say how we look from outside, as far as STUN
-    servers that are known to be alive tell within a second.
+    servers that are known to be alive tell within a second, and leave out link-local addresses.
     """
 
     async def offer(self, *, use_stun: bool = False) -> WebRtcAttempt: ...

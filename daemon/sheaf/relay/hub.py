@@ -35,7 +35,8 @@ class Hub:
     """Subscribers by rendezvous id, clients by nameplate side.
 
     Invariants:
-    1. The fleet is told of an id with its first subscriber here and after its last.
+    1. The fleet is told of an id with its first subscriber here and after its last. No subscriber is
+       answered before the fleet has confirmed the id, whoever was first.
     2. A client that left is in no table.
     """
 
@@ -57,6 +58,8 @@ class Hub:
         self._sides: dict[str, Client] = {}
         self._claiming: dict[tuple[str, int], list[Frame]] = {}
         self._telling_fleet = asyncio.Lock()
+        self._in_force: set[RendezvousId] = set()
+        """The ids that the fleet has confirmed."""
 
     # ------------------------------------------------------------------ rendezvous
 
@@ -67,17 +70,15 @@ class Hub:
         if len(held) + len(fresh) > self._limits.rids_max:
             return False
         client.rids = held
-        first = []
         for rid in fresh:
             held.add(rid)
-            subscribers = self._subscribers.setdefault(rid, [])
-            if not subscribers:
-                first.append(rid)
-            subscribers.append(client)
+            self._subscribers.setdefault(rid, []).append(client)
         self._metrics.subscriptions.set(len(self._subscribers))
-        if first:
-            async with self._telling_fleet:
-                await self._fleet.subscribe([rid for rid in first if rid in self._subscribers])  # (1)
+        if not self._in_force.issuperset(fresh):
+            async with self._telling_fleet:  # (1)
+                news = [rid for rid in fresh if rid in self._subscribers and rid not in self._in_force]
+                await self._fleet.subscribe(news)
+                self._in_force.update(news)
         return True
 
     async def unsubscribe(self, client: Client, rids: Sequence[RendezvousId]) -> None:
@@ -94,8 +95,10 @@ class Hub:
                 last.append(rid)
         self._metrics.subscriptions.set(len(self._subscribers))
         if last:
-            async with self._telling_fleet:
-                await self._fleet.unsubscribe([rid for rid in last if rid not in self._subscribers])  # (1)
+            async with self._telling_fleet:  # (1)
+                gone = [rid for rid in last if rid not in self._subscribers]
+                self._in_force.difference_update(gone)
+                await self._fleet.unsubscribe(gone)
 
     async def send(self, client: Client, frame: Send) -> None:
         """Hand a message over and tell the sender how it went."""

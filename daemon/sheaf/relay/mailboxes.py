@@ -166,11 +166,10 @@ class Mailboxes:
             raise RelayRefused(RefusalCode.FULL)
         await self._unwatch(client, mailbox_id)
         watch = client.watches[mailbox_id] = Watch(hash_token(frame.token))
-        watchers = self._watchers.setdefault(mailbox_id, [])
-        watchers.append(client)
+        self._watchers.setdefault(mailbox_id, []).append(client)
         try:
-            if len(watchers) == 1:
-                await self._ask("watch", self._store.watch(mailbox_id))
+            # For every watcher: the watch of another one may not be in force yet.
+            await self._ask("watch", self._store.watch(mailbox_id))
             stat = await self._ask("stat", self._store.stat(mailbox_id, watch.token_hash))
         except RelayRefused:
             await self._unwatch(client, mailbox_id)

@@ -11,6 +11,12 @@ from sheaf.core.wire.relay_words import CODECS, ErrorCode, FrameType, RefusalCod
 from sheaf.relay.store import StoreTotals
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+WHY_REJECTED: Final = ("full", "address", "draining")
+WHAT_STRANGERS_DO: Final = ("no_handshake", "not_here")
+WHY_DROPPED: Final = ("slow", "silent")
+HOW_STUN_ENDS: Final = ("answered", "ignored", "limited")
+STORE_REQUESTS: Final = ("put", "get", "watch", "compact", "stat", "totals")
+"""Every label there is: tests/unit/relay/test_metrics.py compares them with what the code says."""
 _SECONDS: Final = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
 
@@ -28,6 +34,12 @@ class RelayMetrics:
             "sheaf_relay_connections_rejected",
             "connections turned away, by reason",
             ["why"],
+            registry=registry,
+        )
+        self.strangers = Counter(
+            "sheaf_relay_strangers",
+            "connections that were no client's: no handshake, or a page that is not here",
+            ["what"],
             registry=registry,
         )
         self.delivered = Counter(
@@ -77,6 +89,21 @@ class RelayMetrics:
         )
         self.expired = Counter("sheaf_relay_items_expired", "items dropped by age", registry=registry)
         self.store_up = Gauge("sheaf_relay_store_up", "1: the store answers", registry=registry)
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
+        """A series that is born with its first event has no rate for that event, and no alert sees it."""
+        for counter, values in (
+            (self.rejected, WHY_REJECTED),
+            (self.strangers, WHAT_STRANGERS_DO),
+            (self.dropped, WHY_DROPPED),
+            (self.stun, HOW_STUN_ENDS),
+            (self.store_seconds, STORE_REQUESTS),
+            (self._refused, [code.name.lower() for code in RefusalCode]),
+            (self._errors, [code.name.lower() for code in ErrorCode]),
+        ):
+            for value in values:
+                counter.labels(value)
 
     def received(self, frame: Frame) -> None:
         """A client's frame."""

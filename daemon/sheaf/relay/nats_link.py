@@ -146,7 +146,7 @@ class NatsLink:
     async def settle(self) -> None:
         """Wait until the server knows everything said so far. Raises RelayRefused UNAVAILABLE."""
         with refusing():
-            await self.client.flush(timeout=_CONNECT_S)
+            await _settle(self.client)
 
     async def _subscribe(self, client: Client, subject: str) -> None:
         handler = self._listeners.get(subject)
@@ -229,7 +229,7 @@ class NatsLink:
                 while missing := [each for each in self._listeners if each not in self._unlisten]:
                     for subject in missing:
                         await self._subscribe(client, subject)
-                    await client.flush(timeout=_CONNECT_S)
+                    await _settle(client)
         except (NatsError, OSError, TimeoutError, RelayRefused, NatsUnfit, *_NO_NATS) as error:
             self._unlisten.clear()
             self._blame(error)
@@ -298,6 +298,16 @@ def needing_jetstream() -> Iterator[None]:
         if error.err_code in (None, *_OFF_CODES):
             raise NatsUnfit("JetStream is off there: start nats-server with -js") from None
         raise
+
+
+async def _settle(client: Client) -> None:
+    """Wait until the server has read everything said so far. Raises as the library does.
+
+    The library's `flush` alone does not wait for that: its PING goes straight to the socket, past the
+    subscriptions that still wait in the buffer, and so PONG comes before the server has read them.
+    """
+    await client._flush_pending(force_flush=True)
+    await client.flush(timeout=_CONNECT_S)
 
 
 async def _close(client: Client) -> None:

@@ -7,8 +7,9 @@ and many. The clocks, entropy and logging are the command line's to give.
 from __future__ import annotations
 
 import asyncio
-import resource
-import signal
+import contextlib
+import os
+import platform
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -19,6 +20,7 @@ from typing import Final
 
 import structlog
 
+from sheaf import __version__
 from sheaf.core.base.errors import TransportFailure, UsageError
 from sheaf.core.wire.relay_frames import Welcome
 from sheaf.core.wire.relay_words import OPERATOR_TOKEN_BYTES_MAX, RELAY_VERSION, RelayRefused
@@ -43,7 +45,11 @@ from sheaf.relay.sqlite_store import open_sqlite_store
 from sheaf.relay.store import MailboxStore, OnNews, StoreLimits, hash_token
 from sheaf.relay.stun import serve_stun
 from sheaf.relay.tunnels import Tunnels
+from sheaf.stop_signals import StopSignals
 from sheaf.task_set import TaskSet
+
+with contextlib.suppress(ImportError):
+    import resource  # not on Windows
 
 _TICK_S: Final = 1.0
 _EXPIRE_EVERY_S: Final = 300.0
@@ -178,7 +184,25 @@ class Relay:
             self._every(_CHECK_EVERY_S, lambda: self._check_store(mailboxes)), "check the store"
         )
         self._tasks.spawn(self._expire_often(store), "expire")
+        self._say_started(url, port)
         return RelayReady(url=url, port=port, stun_port=self._stun_port)
+
+    def _say_started(self, url: str, port: int) -> None:
+        """One line with what somebody has to know who reads this log later. No tokens, no passwords."""
+        settings = self._settings
+        off = {"TLS": self._tls, "STUN": self._stun_port, "tokens": settings.tokens}
+        _log.info(
+            "started",
+            version=__version__,
+            url=url,
+            listen=shown(parse_listen(settings.listen)[0], port),
+            stun_port=self._stun_port,
+            store=_shown_store(settings.store),
+            behind_proxy=settings.is_behind_proxy,
+            off=[name for name, part in off.items() if not part],
+            python=platform.python_version(),
+            system=platform.platform(),
+        )
 
     async def _start_stun(self, websocket_port: int) -> int:
         """The port that answers STUN; 0: none. Behind a proxy, which carries no UDP, on every address.
@@ -226,8 +250,9 @@ class Relay:
             from sheaf.relay.nats_backend import open_nats
         except ImportError as error:
             raise UsageError(
-                "--store nats://… needs the NATS library: pip install 'sheafd[nats]'"
-                " (pipx inject sheafd nats-py, if pipx installed Sheaf)."
+                "--store nats://… needs the NATS library, and it is not installed. If pipx installed Sheaf:"
+                " `pipx inject sheafd nats-py`; otherwise, with the pip of Sheaf's environment:"
+                " `pip install nats-py`."
             ) from error
         clock = self._clock
         return open_nats(
@@ -298,21 +323,17 @@ async def run_relay(
     on_ready: Callable[[RelayReady], None],
     on_stopping: Callable[[], None],
 ) -> None:
-    """Serve until SIGTERM or SIGINT; SIGHUP reads the certificate again.
+    """Serve until SIGTERM, SIGINT or the end of the terminal; SIGHUP reads the certificate again.
 
     Raises:
         SheafError: it cannot start; the text says what to do.
     """
     _allow_files(settings.limits.connections_max)
     relay = Relay(settings, clock=clock, entropy=entropy)
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    loop.add_signal_handler(signal.SIGHUP, relay.reload)
+    stop = StopSignals(reload=relay.reload if settings.tls_certificate is not None else None).listen()
     on_ready(await relay.start())
     try:
-        await stopped.wait()
+        await stop.wait()
         on_stopping()
         _log.info("stopping")
         await relay.stop()
@@ -338,6 +359,8 @@ def read_tokens(path: Path) -> tuple[bytes, ...]:
 
 def _allow_files(connections_max: int) -> None:
     """Ask for as many open files as there may be connections."""
+    if os.name == "nt":
+        return  # sockets are no files there
     wanted = connections_max + _FILES_BESIDES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < wanted:
@@ -360,6 +383,12 @@ def _own_url(settings: RelaySettings, bound: socket.socket) -> str:
     if parse_listen(settings.listen)[0] in WILDCARDS:
         host = socket.gethostname()
     return f"{'wss' if settings.tls_certificate else 'ws'}://{shown(host, port)}"
+
+
+def _shown_store(store: str) -> str:
+    """Where mailboxes are kept, without credentials."""
+    scheme, colon, rest = store.partition(":")
+    return f"{scheme}{colon}{rest.rpartition('@')[2]}" if scheme != "sqlite" else store
 
 
 def _close_all(sockets: list[socket.socket]) -> None:

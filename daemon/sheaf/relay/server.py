@@ -30,9 +30,11 @@ from sheaf.relay.session import Sessions
 PATH: Final = "/sheaf"
 """The WebSocket's path ends in this; a proxy may have put something before it."""
 DRAIN_S: Final = 3.0
+_NO_HANDSHAKE: Final = (400, 426)
+"""What the library answers to a request that is no proper handshake."""
 _PAUSE_S_MIN: Final = 0.02
-_quiet = logging.getLogger("sheaf.relay.websockets")
-"""What the library says of strangers' handshakes; silenced when the server starts."""
+_library_log = logging.getLogger("sheaf.relay.websockets")
+"""What the library says: of strangers' handshakes at error, with a traceback. They are only counted."""
 
 
 class RelayServer:
@@ -69,7 +71,8 @@ class RelayServer:
 
     async def start(self, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None) -> None:
         """Serve on these sockets."""
-        _quiet.setLevel(logging.CRITICAL)
+        _library_log.setLevel(logging.ERROR)
+        _library_log.addFilter(_is_no_handshake)
         for bound in sockets:
             self._servers.append(
                 await serve(
@@ -87,7 +90,7 @@ class RelayServer:
                     max_queue=(2, 1),
                     write_limit=self._limits.tunnel_buffer_bytes,
                     server_header=None,
-                    logger=_quiet,
+                    logger=_library_log,
                 )
             )
             bound.listen(BACKLOG)  # asyncio has set it to the 100 that it accepts in one turn
@@ -178,6 +181,10 @@ class RelayServer:
         if connection.client is not None:
             connection.client.lost()
 
+    def never_asked(self) -> None:
+        """A connection ended that brought no handshake and no request: a scanner, say."""
+        self._metrics.strangers.labels("no_handshake").inc()
+
     def _admit_address(self, connection: _GatedConnection, host: str) -> bool:
         if not self._addresses.admit(host):
             self._metrics.rejected.labels("address").inc()
@@ -197,10 +204,12 @@ class RelayServer:
             return self._answer_health()
         if path == "/metrics" and _is_near(connection, request):
             return _response(200, "OK", self._metrics.text(), CONTENT_TYPE)
+        self._metrics.strangers.labels("not_here").inc()
         return _response(404, "Not Found", b"", "text/plain")
 
     def _answer_client(self, connection: _GatedConnection, request: Request) -> Response | None:
         if self._is_draining:
+            self._metrics.rejected.labels("draining").inc()
             return _response(503, "Service Unavailable", b"", "text/plain")
         if connection.address is None:
             forwarded = request.headers.get_all("X-Forwarded-For")
@@ -248,7 +257,13 @@ class _GatedConnection(ServerConnection):
         if self._is_admitted and self.gate is not None:
             self._is_admitted = False
             self.gate.leave(self)
+            if self.response is None or self.response.status_code in _NO_HANDSHAKE:
+                self.gate.never_asked()
         super().connection_lost(exc)
+
+
+def _is_no_handshake(record: logging.LogRecord) -> bool:
+    return record.msg != "opening handshake failed"
 
 
 def _is_near(connection: ServerConnection, request: Request) -> bool:

@@ -11,6 +11,8 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from sheaf.core.base.errors import StorageFailure
 from sheaf.core.base.limits import MIB
 
@@ -18,6 +20,7 @@ SCHEMA_VERSION: Final = 1
 APPLICATION_ID: Final = 0x5368_4652
 """In the file's header, so that no other database is taken for ours ("ShFR")."""
 _BUSY_S: Final = 1.0
+_log = structlog.get_logger("sheaf.relay.store")
 _WAL_KEPT_BYTES: Final = 8 * MIB
 
 _SCHEMA: Final = """
@@ -53,8 +56,16 @@ def connect(path: Path) -> sqlite3.Connection:
     path = path.expanduser()
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if path.is_dir():
+            raise StorageFailure(
+                f"The relay's store {path} is a folder. Choose a file in it with --store sqlite:PATH."
+            )
         if not path.exists():
             path.touch(mode=0o600)
+        elif path.stat().st_size == 0:
+            _log.warning(
+                "the store was empty: people's devices upload again what they still need", path=str(path)
+            )
         connection = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_S, check_same_thread=False)
     except (OSError, sqlite3.Error) as error:
         raise StorageFailure(f"The relay's store {path} cannot be opened: {error}.") from error

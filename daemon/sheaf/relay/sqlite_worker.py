@@ -1,7 +1,7 @@
 """One thread, one connection, many requests per transaction: how the relay's SQLite store works.
 
 Requests that come while a transaction is under way go into the next one together (group commit).
-Only one connection ever opens the file (TRAPS 10). Knows no tables of the store.
+Only one connection ever opens the file. Knows no tables of the store.
 """
 
 from __future__ import annotations

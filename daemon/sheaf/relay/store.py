@@ -95,8 +95,8 @@ class MailboxStore(Protocol):
 
     async def watch(self, mailbox_id: bytes) -> None:
         """From the return on, `on_news` (given at construction) is called whenever this mailbox
-        changed, through whatever node; several changes may come as one. The caller counts: one
-        `watch` and one `unwatch` per mailbox, however many clients watch it."""
+        changed, through whatever node; several changes may come as one. May be called again for
+        another client; one `unwatch` ends it for all, so the caller counts."""
         ...
 
     async def unwatch(self, mailbox_id: bytes) -> None:

@@ -64,6 +64,11 @@ class CombinedSignaling:
         self._relays.network_changed()
 
     @property
+    def refused(self) -> Mapping[str, int]:
+        """How many connections to the LAN listener came to nothing, by reason."""
+        return self._lan.refused
+
+    @property
     def listening(self) -> str | None:
         """host:port of the LAN listener, None when off."""
         return self._lan.listening

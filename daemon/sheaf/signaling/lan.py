@@ -102,6 +102,11 @@ class LanSignaling:
         self._client.forget()
 
     @property
+    def refused(self) -> Mapping[str, int]:
+        """How many connections to the listener came to nothing, by reason; every reason is there."""
+        return self._listener.refused
+
+    @property
     def listening(self) -> str | None:
         """host:port of the listener, None when off."""
         return self._listener.address

@@ -11,7 +11,9 @@ import asyncio
 import errno
 import logging
 import socket
+from collections import Counter
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Final, cast
 
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -28,9 +30,10 @@ from sheaf.ports import TunnelDoor
 from sheaf.signaling.admission import Admission, ListenerLimits, RateBudget
 from sheaf.signaling.websocket import CLOSE_S_MAX, MESSAGE_BYTES_MAX, PATH, FrameSocket, RawStream, host_port
 
-_quiet = logging.getLogger("sheaf.signaling.websockets")
-"""What the library says of strangers' handshakes; silenced when the listener starts."""
+_library_log = logging.getLogger("sheaf.signaling.websockets")
+"""What the library says: of strangers' handshakes at error, with a traceback. They are only counted."""
 
+REFUSALS: Final = ("admission", "handshake")
 _BACKLOG: Final = 64
 _BIND_TRIES: Final = 8
 
@@ -62,6 +65,8 @@ class LanListener:
         self._admission = Admission(limits=limits, now=now)
         self._servers: list[Server] = []
         self._address: str | None = None
+        self.refused: Counter[str] = Counter(dict.fromkeys(REFUSALS, 0))
+        """Connections that came to nothing, by reason."""
 
     @property
     def address(self) -> str | None:
@@ -74,7 +79,8 @@ class LanListener:
         Raises:
             TransportFailure: the address cannot be had, with the reason in words.
         """
-        _quiet.setLevel(logging.CRITICAL)
+        _library_log.setLevel(logging.ERROR)
+        _library_log.addFilter(_is_no_handshake)
         try:
             sockets = _bind(host, port)
         except OSError as error:
@@ -108,7 +114,7 @@ class LanListener:
             max_size=MESSAGE_BYTES_MAX,
             max_queue=4,
             server_header=None,
-            logger=_quiet,
+            logger=_library_log,
         )
 
     def _make_connection(
@@ -116,6 +122,7 @@ class LanListener:
     ) -> _GatedConnection:
         connection = _GatedConnection(cast(ServerProtocol, protocol), server, **options)  # type: ignore[arg-type]  # passed through
         connection.gate = self._admission
+        connection.refused = self.refused
         return connection
 
     async def _serve_connection(self, connection: ServerConnection) -> None:
@@ -166,6 +173,7 @@ class _GatedConnection(ServerConnection):
     """A connection that asks the admission before its first byte is read."""
 
     gate: Admission | None = None
+    refused: Counter[str] | None = None
     _host: str | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -174,13 +182,24 @@ class _GatedConnection(ServerConnection):
         if self.gate is not None and self.gate.admit(host, is_local=host == own):
             self._host = host
         else:
+            self._count("admission")
             self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._host is not None and self.gate is not None:
             self.gate.leave(self._host)
             self._host = None
+            if self.response is None or self.response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+                self._count("handshake")
         super().connection_lost(exc)
+
+    def _count(self, reason: str) -> None:
+        if self.refused is not None:
+            self.refused[reason] += 1
+
+
+def _is_no_handshake(record: logging.LogRecord) -> bool:
+    return record.msg != "opening handshake failed"
 
 
 def _host(address: object) -> str:

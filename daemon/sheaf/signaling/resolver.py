@@ -1,4 +1,4 @@
-"""Looks host names up without ever holding anybody up (PROTOCOL §7; TRAPS 1.1 on black-holed DNS).
+"""Looks host names up without ever holding anybody up (PROTOCOL §7).
 
 The system's resolver blocks, and cannot be called off: with a DNS server that swallows questions, a
 thread sits in it for a minute, and asyncio's own threads would keep the daemon from stopping meanwhile.
@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import socket
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from sheaf.core.base.errors import TransportFailure
@@ -44,8 +45,15 @@ class Resolver:
     2. No caller waits longer than `LOOKUP_S_MAX`.
     """
 
-    def __init__(self, *, lookup: Lookup = look_up) -> None:
+    def __init__(self, *, lookup: Lookup = look_up, links: Callable[[], Sequence[int]] = tuple) -> None:
+        """
+        Args:
+            lookup: asks the system; blocks.
+            links: numbers of the interfaces on which a link-local address without a scope is tried. The
+                scope is always this computer's: a ticket or a peer cannot know it.
+        """
         self._lookup = lookup
+        self._links = links
         self._under_way: dict[tuple[str, int], asyncio.Future[list[Address]]] = {}
         self._known: OrderedDict[tuple[str, int], list[Address]] = OrderedDict()
 
@@ -57,7 +65,7 @@ class Resolver:
         """
         literal = _literal(host, port)
         if literal is not None:
-            return [literal]
+            return self._on_each_link(literal)
         key = (host, port)
         future = self._under_way.get(key) or self._start(key)
         try:
@@ -68,6 +76,12 @@ class Resolver:
             return self._known_or(key, failure, error)
         except OSError as error:
             return self._known_or(key, f"the name {host} is not known: {error.strerror or error}", error)
+
+    def _on_each_link(self, literal: Address) -> list[Address]:
+        family, where = literal
+        if family != socket.AF_INET6 or where[3] != 0 or not ipaddress.ip_address(where[0]).is_link_local:
+            return [literal]
+        return [(family, (*where[:3], link)) for link in self._links()[:ADDRESSES_MAX]] or [literal]
 
     def _known_or(self, key: tuple[str, int], failure: str, error: Exception) -> list[Address]:
         known = self._known.get(key)

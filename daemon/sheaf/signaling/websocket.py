@@ -7,6 +7,7 @@ tunnels. PROTOCOL §6 (LAN signalling), §7. Relays are dialled by `relay_socket
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from typing import Final
 
@@ -32,7 +33,7 @@ from sheaf.signaling.resolver import Resolver, open_tcp
 PATH: Final = SOCKET_PATH
 DIAL_S_MAX: Final = 3.0
 SEND_S_MAX: Final = 5.0
-"""TRAPS 11: a peer that stops reading is never dropped by the library itself."""
+"""A peer that stops reading is never dropped by the library itself."""
 SEND_BYTES_PER_S_MIN: Final = 8 * KIB
 """What a large message is given in addition: half a megabyte may take a minute."""
 MESSAGE_BYTES_MAX: Final = TUNNEL_BYTES_MAX
@@ -183,11 +184,12 @@ async def dial(
         TransportFailure: nobody listens there, or not in time.
     """
     host, _, port = address.rpartition(":")
+    shown = re.sub("%[^]]*", "", address)  # the scope is nobody else's business
     try:
         async with asyncio.timeout(timeout_s):
             opened = await open_tcp(resolver or Resolver(), host.strip("[]"), int(port))
             connection = await connect(
-                f"ws://{address}{PATH}",
+                f"ws://{shown}{PATH}",
                 sock=opened,
                 open_timeout=None,
                 close_timeout=CLOSE_S_MAX,

@@ -25,10 +25,11 @@ from sheaf.storage import (
     settings,
     snapshots,
     spaces,
+    touched,
 )
 from sheaf.storage.damage import UNREADABLE, DamagedRow
 from sheaf.storage.database import Database
-from sheaf.storage.session import Session
+from sheaf.storage.session import Session, goes_on
 
 PROBLEMS_MAX: Final = 1_000
 _SLICE: Final = 512
@@ -44,6 +45,7 @@ _SMALL_TABLES: Final[tuple[Callable[[Session, SpaceId], object], ...]] = (
     mailboxes.receipts,
     mailboxes.mailboxes,
     quarantine.quarantined,
+    touched.touched,
 )
 _SliceCheck = Callable[[Session, int], tuple[int | None, list[str]]]
 """Checks the rows after a key; returns the last key checked (None at the end) and problems."""
@@ -82,18 +84,13 @@ async def _check_small_tables(database: Database) -> list[str]:
     for row in await database.read(spaces.spaces):
         for read in _SMALL_TABLES:
             await database.read(partial(_touch, read=read, space_id=row.space_id))
-    await database.read(_touch_settings)
+    await database.read(settings.check_all)
     return []
 
 
 def _touch(session: Session, read: Callable[[Session, SpaceId], object], space_id: SpaceId) -> None:
     """Reading verifies; what is wrong is in the damage log afterwards."""
     read(session, space_id)
-
-
-def _touch_settings(session: Session) -> None:
-    for (name,) in session.rows("SELECT name FROM settings"):
-        settings.setting(session, name)
 
 
 async def _check_snapshots(database: Database) -> list[str]:
@@ -108,8 +105,11 @@ async def _in_slices(database: Database, check_slice: _SliceCheck) -> list[str]:
     problems: list[str] = []
     last: int | None = -1
     while last is not None and len(problems) < PROBLEMS_MAX:
-        last, found = await database.read(partial(_call, check_slice=check_slice, after=last))
+        after = last
+        last, found = await database.read(partial(_call, check_slice=check_slice, after=after))
         problems += found
+        if last is not None and not goes_on((after,), (last,)):
+            return [*problems, f"the rows after {after} are out of order; the others were not looked at"]
     return problems
 
 
@@ -156,6 +156,8 @@ def _check_some_envelopes(session: Session, after: int) -> tuple[int | None, lis
             session.damage.note(DamagedRow("spaces", f"of envelope {order}"))
             continue
         if row is not None:
+            if stored[0] != envelope_log.is_kept_out(session, row):
+                problems.append(f"quarantine: {row.log_id.short} seq {row.seq} is kept out by one row only")
             problems += [
                 f"envelope_documents: {row.log_id.short} seq {row.seq} is missing from {doc_id.short}"
                 for doc_id in row.documents

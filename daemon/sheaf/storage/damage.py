@@ -1,6 +1,6 @@
 """Row digests and the list of rows that failed theirs (FAULTS S7, S8).
 
-`PRAGMA integrity_check` misses nine flipped bits in ten (TRAPS 1.4), so every row carries
+`PRAGMA integrity_check` misses nine flipped bits in ten, so every row carries
 a BLAKE2b-16 over its meaning: the real identifiers, not the surrogate keys it is stored
 under. It guards against rot, not against people, so it is not keyed. A row that fails is
 left where it is, kept from the reader, and noted here.
@@ -32,6 +32,7 @@ UNREADABLE: Final = (ValueError, TypeError, OverflowError, StructError)
 
 _LENGTH = Struct(">cQ")
 _ENVELOPE = Struct(">QIB")
+_DOCUMENT = Struct(">q")
 _log = structlog.get_logger(__name__)
 
 
@@ -76,11 +77,22 @@ def value_digest(table: str, *values: object) -> bytes:
     return hasher.digest()
 
 
-def envelope_digest(row: EnvelopeRow) -> bytes:
-    """`row_digest` for the one table where microseconds count: a single pass over one buffer."""
-    head = _ENVELOPE.pack(row.seq, len(row.documents), row.is_opened)
+def envelope_digest(row: EnvelopeRow, *, is_quarantined: bool = False) -> bytes:
+    """`row_digest` for the one table where microseconds count: a single pass over one buffer.
+
+    Args:
+        is_quarantined: kept out of its documents; before schema 3 no digest said so.
+    """
+    flags = row.is_opened + 2 * is_quarantined
+    head = _ENVELOPE.pack(row.seq, len(row.documents), flags)
     content = b"".join((head, row.space_id, row.log_id, row.env_id, *row.documents, row.raw))
     return blake2b(content, digest_size=DIGEST_BYTES, person=b"envelopes").digest()
+
+
+def document_digest(space_id: bytes, doc_id: bytes, updated_ms: int) -> bytes:
+    """The digest (16 bytes) of a row of `documents`; there may be ten thousand of them."""
+    content = b"".join((space_id, doc_id, _DOCUMENT.pack(updated_ms)))
+    return blake2b(content, digest_size=DIGEST_BYTES, person=b"documents").digest()
 
 
 class DamageLog:

@@ -1,7 +1,7 @@
 """One connection, one thread, transactions in the order they were asked for (PROTOCOL §10).
 
 Reads share the writing connection. A second one would bring SQLite's WAL-reset bug within
-reach (TRAPS 10) and rule out exclusive locking; long reads are cut into slices by their
+reach and rule out exclusive locking; long reads are cut into slices by their
 callers instead, and waiting transactions go before each slice. Knows no tables.
 See docs/decisions/0010-storage.md.
 """
@@ -18,12 +18,15 @@ from typing import Final, TypeVar
 
 import structlog
 
-from sheaf.core.base.errors import StorageFailure
-from sheaf.core.base.limits import KIB, MIB
+from sheaf.core.base.errors import StorageFailure, file_failure
+from sheaf.core.base.limits import MIB
 from sheaf.failpoints import failpoint
+from sheaf.storage.connection import connect, reconnect
 from sheaf.storage.damage import DamageLog
-from sheaf.storage.failures import DATABASE_ERRORS, is_fatal, storage_failure
-from sheaf.storage.migrate import BUSY_S, Migration, migrate, refuse_foreign
+from sheaf.storage.failures import DATABASE_ERRORS, is_fatal, is_malformed, is_the_disks, storage_failure
+from sheaf.storage.migrate import Migration
+from sheaf.storage.progress import Progress, StartInterrupted, stop_watching
+from sheaf.storage.room import look, require_room
 from sheaf.storage.session import Session
 from sheaf.storage.worker import Worker
 
@@ -41,10 +44,9 @@ IDLE_S: Final = 5.0
 TIDY_BYTES: Final = 1 * MIB
 """What one step of tidying counts for in the WAL."""
 WAL_ALARM_BYTES: Final = 64 * MIB
-_WAL_KEPT_BYTES: Final = 8 * MIB
-_CACHE_KIB: Final = 8 * KIB
 
 Tidy = Callable[[Session], bool]
+OnRefused = Callable[[StorageFailure], None]
 
 _log = structlog.get_logger(__name__)
 
@@ -72,6 +74,17 @@ class DatabaseStats:
     """Quiet moments in which all tidying was done."""
     wal_bytes: int = 0
 
+    def numbers(self) -> dict[str, float]:
+        """Each by its name; those that only rise end in `_total`."""
+        return {
+            "transactions_total": self.transactions,
+            "commits_total": self.groups,
+            "failures_total": self.failures,
+            "checkpoints_total": self.checkpoints,
+            "tidied_total": self.tidied,
+            "wal_bytes": self.wal_bytes,
+        }
+
 
 class Database:
     """The database of one data directory. Make it with `open_database`.
@@ -83,7 +96,8 @@ class Database:
        asked for before that failure could be known: what is stored is always a prefix.
     3. `write` returns after the fsync that covers it.
     4. No cursor outlives its callable.
-    5. After a failed fsync nothing is written any more (FAULTS S6).
+    5. After a failed fsync nothing is written on this connection any more (FAULTS S6); `mend`
+       makes a new one. In a malformed file nothing is written at all.
     """
 
     def __init__(self, *, path: Path, worker: Worker, tidy: Tidy, loop: asyncio.AbstractEventLoop) -> None:
@@ -99,7 +113,12 @@ class Database:
         self._waiting: deque[_Ticket] = deque()  # bounded: each entry is a caller that waits
         self._generation = 0
         self._failed_generation = -1
-        self._broken: str | None = None
+        self._broken: StorageFailure | None = None
+        self._is_malformed = False
+        self._refusal: StorageFailure | None = None
+        """What the disk said to the transactions that are reported next."""
+        self.on_refused: OnRefused = _nobody
+        """Called on the event loop when the disk refused a transaction, before its asker hears of it."""
         self._groups_since = 0
         self._bytes_since = 0
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -136,7 +155,27 @@ class Database:
         try:
             return await self._worker.call(job)
         except DATABASE_ERRORS as error:
-            raise storage_failure(error) from error
+            raise storage_failure(error, self._path.parent) from error
+
+    async def mend(self) -> None:
+        """Find out, by one, whether the disk takes transactions again; on a new connection if need be.
+
+        Raises:
+            StorageFailure: it does not; nothing has changed.
+        """
+        await self._worker.call(self._mend)
+
+    async def free_bytes(self) -> int | None:
+        """Room on the disk of the data directory; None when the system does not say.
+
+        Raises:
+            DiskFull: so little that the next change may find none.
+        """
+        return await self._worker.call(lambda _: look(self._path.parent))
+
+    def started(self) -> None:
+        """The start is over; what is done is told to nobody any more."""
+        self._worker.post(stop_watching)
 
     async def close(self, after: Callable[[], None]) -> None:
         """Finish what was asked for, empty the WAL, close; then run `after`. Idempotent."""
@@ -153,6 +192,7 @@ class Database:
                 finally:
                     after()
 
+            self.started()
             self._stopped = self._worker.finish(last)
         await asyncio.shield(self._stopped)
         self._worker.join()
@@ -175,7 +215,8 @@ class Database:
             outcomes: list[Exception | None] = [error] * len(tickets)
         else:
             outcomes = [self._transact(session, [ticket]) for ticket in tickets]
-        self._report(tickets, outcomes)
+        refusal, self._refusal = self._refusal, None
+        self._report(tickets, outcomes, refusal)
         self._bytes_since += sum(ticket.payload_bytes for ticket in tickets)
         self._groups_since += 1
         if self._groups_since >= CHECKPOINT_GROUPS or self._bytes_since >= CHECKPOINT_BYTES:
@@ -184,7 +225,8 @@ class Database:
     def _transact(self, session: Session, tickets: Sequence[_Ticket]) -> Exception | None:
         """One transaction for `tickets`; the error that undid it, or None."""
         if self._broken is not None:
-            return StorageFailure(self._broken)
+            self._refusal = self._broken
+            return self._broken
         if len(tickets) == 1 and tickets[0].generation <= self._failed_generation:
             return StorageFailure("An earlier change could not be saved, so this one was not either.")
         try:
@@ -213,15 +255,50 @@ class Database:
             try:
                 session.execute("ROLLBACK")
             except sqlite3.Error as error:
-                self._broken = f"The database is stuck; restart Sheaf. [{error}]"
+                self._broken = StorageFailure(f"The database is stuck, so nothing is saved. [{error}]")
 
     def _judge(self, error: Exception) -> Exception:
         if not isinstance(error, DATABASE_ERRORS):
             return error
-        failure = storage_failure(error)
+        failure = storage_failure(error, self._path.parent)
+        if is_the_disks(error):
+            self._refusal = failure
         if is_fatal(error):
-            self._broken = f"{failure} Nothing more is saved until Sheaf is restarted."
+            self._broken = failure
+            self._is_malformed = is_malformed(error)
         return failure
+
+    def _mend(self, connection: sqlite3.Connection) -> None:
+        folder = self._path.parent
+        require_room(folder)
+        try:
+            if self._broken is not None:
+                connection = self._connect_again(self._broken)
+            self._prove(self._session_of(connection))
+        except DATABASE_ERRORS as error:
+            raise storage_failure(error, folder) from error
+        except OSError as error:
+            raise file_failure(f"{self._path} cannot be opened again", error) from error
+
+    def _connect_again(self, broken: StorageFailure) -> sqlite3.Connection:
+        if self._is_malformed:
+            raise broken
+        self._session = None
+        connection = self._worker.connect_again(lambda: reconnect(self._path))
+        self._broken = None
+        return connection
+
+    def _prove(self, session: Session) -> None:
+        """A transaction that writes a page and changes nothing."""
+        row = session.row("PRAGMA user_version")
+        assert row is not None, "a pragma answers"
+        try:
+            session.execute("BEGIN IMMEDIATE")
+            session.execute(f"PRAGMA user_version = {row[0]}")
+            session.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._undo(session)
+            raise self._judge(error) from error
 
     def _checkpoint(self, connection: sqlite3.Connection, mode: str) -> None:
         """Move the WAL into the database. A full disk leaves it for the next time."""
@@ -232,18 +309,30 @@ class Database:
         except sqlite3.Error as error:
             _log.warning("checkpoint failed", error=str(error))
         self.stats.checkpoints += 1
-        self.stats.wal_bytes = self._wal_path.stat().st_size if self._wal_path.exists() else 0
+        self.stats.wal_bytes = _size_of(self._wal_path)
         if self.stats.wal_bytes > WAL_ALARM_BYTES:
             _log.error("write-ahead log too large", wal_bytes=self.stats.wal_bytes)
 
     # ------------------------------------------------------------------ answering (event loop)
 
-    def _report(self, tickets: Sequence[_Ticket], outcomes: Sequence[Exception | None]) -> None:
+    def _report(
+        self,
+        tickets: Sequence[_Ticket],
+        outcomes: Sequence[Exception | None],
+        refusal: StorageFailure | None,
+    ) -> None:
         """Send the outcomes to the loop. It may be gone at the end of a program; then nobody waits."""
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._settle, tickets, outcomes)
+            self._loop.call_soon_threadsafe(self._settle, tickets, outcomes, refusal)
 
-    def _settle(self, tickets: Sequence[_Ticket], outcomes: Sequence[Exception | None]) -> None:
+    def _settle(
+        self,
+        tickets: Sequence[_Ticket],
+        outcomes: Sequence[Exception | None],
+        refusal: StorageFailure | None,
+    ) -> None:
+        if refusal is not None:
+            self.on_refused(refusal)
         if any(outcomes):
             self._generation += 1
         for ticket, error in zip(tickets, outcomes, strict=True):
@@ -288,61 +377,44 @@ class Database:
 
 
 async def open_database(
-    data_dir: Path, *, migrations: Sequence[Migration], tidy: Tidy = lambda session: False
+    data_dir: Path,
+    *,
+    migrations: Sequence[Migration],
+    tidy: Tidy = lambda session: False,
+    progress: Progress | None = None,
 ) -> Database:
     """Open (or make) `<data_dir>/sheaf.db`, whose lock the caller holds.
 
     Args:
         tidy: one step of work for quiet moments, in a transaction; True when there is more.
+        progress: told what is done, until `Database.started`.
 
     Raises:
         StorageFailure: newer schema, not a database, unreadable, no write-ahead log here.
+        StartInterrupted: by `progress`; the database is as it was.
     """
     path = data_dir / DATABASE_NAME
-    worker = Worker(connector=lambda: _connect(path, migrations))
+    progress = progress or Progress()
+    worker = Worker(connector=lambda: connect(path, migrations, progress), interrupt=progress.interrupt)
     try:
         await worker.open()
     except DATABASE_ERRORS as error:
-        raise storage_failure(error) from error
+        if progress.is_interrupted:
+            raise StartInterrupted("The start was interrupted. The database is as it was.") from error
+        raise storage_failure(error, data_dir) from error
     except OSError as error:
-        raise StorageFailure(f"{path} cannot be opened: {error.strerror}.") from error
+        raise file_failure(f"{path} cannot be opened", error) from error
     database = Database(path=path, worker=worker, tidy=tidy, loop=asyncio.get_running_loop())
     database.arm_idle_timer()
     return database
 
 
-def _connect(path: Path, migrations: Sequence[Migration]) -> sqlite3.Connection:
-    refuse_foreign(path, newest=len(migrations))
-    if not path.exists():
-        path.touch(mode=0o600)
-    connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_S, cached_statements=256)
+def _size_of(path: Path) -> int:
     try:
-        _configure(connection, path)
-        migrate(connection, migrations, copies_dir=path.parent)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
-def _configure(connection: sqlite3.Connection, path: Path) -> None:
-    # Damaged text must reach its digest check instead of failing the whole query.
-    connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
-    # Before the first access to the WAL: its index then lives in memory and no -shm file exists.
-    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-    mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-    if mode != "wal":
-        raise StorageFailure(f"{path.parent} is on a file system that Sheaf cannot use safely (no WAL).")
-    for pragma in (
-        "synchronous = FULL",  # what a peer has seen is on our disk, also after power loss (TRAPS 6)
-        "fullfsync = ON",  # macOS: fsync alone does not reach the platter
-        "checkpoint_fullfsync = ON",
-        "foreign_keys = ON",
-        "trusted_schema = OFF",
-        "cell_size_check = ON",
-        "temp_store = MEMORY",
-        f"cache_size = -{_CACHE_KIB}",
-        f"journal_size_limit = {_WAL_KEPT_BYTES}",
-        "wal_autocheckpoint = 4096",  # a safety net; _checkpoint comes earlier
-    ):
-        connection.execute(f"PRAGMA {pragma}").fetchall()
+def _nobody(_failure: StorageFailure) -> None:
+    return None

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 
 from sheaf.core.base.ids import DocId, LogId, SpaceId
-from sheaf.storage.session import Session
+from sheaf.storage import envelope_log
+from sheaf.storage.damage import DamagedRow
+from sheaf.storage.session import Session, goes_on
 
 
 def document_frontier(session: Session, space_id: SpaceId, doc_id: DocId) -> dict[LogId, int]:
@@ -15,16 +18,36 @@ def document_frontier(session: Session, space_id: SpaceId, doc_id: DocId) -> dic
     log = -1
     while True:
         found = session.row(
-            "SELECT log, (SELECT max(seq) FROM envelope_documents b WHERE b.doc = a.doc AND b.log = a.log)"
-            " FROM envelope_documents a WHERE doc = ? AND log > ? ORDER BY log LIMIT 1",
-            (doc, log),
+            "SELECT log FROM envelope_documents WHERE doc = ? AND log > ? ORDER BY log LIMIT 1", (doc, log)
         )
         if found is None:
             return frontier
-        log, last = found
-        name = session.row("SELECT log_id FROM logs WHERE log = ?", (log,))
-        if name is not None and len(name[0]) == LogId.SIZE:
-            frontier[LogId(name[0])] = last + 1
+        if not goes_on((log,), found):
+            session.damage.note(DamagedRow("envelope_documents", f"after log {log}", space_id, doc_id=doc_id))
+            return frontier
+        (log,) = found
+        last = _last_sound(session, space_id, doc_id, (doc, log))
+        if last is not None:
+            frontier[last[0]] = last[1] + 1
+
+
+def _last_sound(
+    session: Session, space_id: SpaceId, doc_id: DocId, key: tuple[int | None, int]
+) -> tuple[LogId, int] | None:
+    """The last envelope of one log that itself names the document: what is handed out here becomes
+    a signed receipt, and the index has no digest."""
+    rows = session.stream(
+        f"SELECT l.log_id, {envelope_log.COLUMNS} FROM envelope_documents d"
+        " JOIN envelopes e ON e.ord = d.ord JOIN logs l ON l.log = e.log"
+        " WHERE d.doc = ? AND d.log = ? ORDER BY d.seq DESC, d.ord DESC",
+        key,
+    )
+    with closing(rows):
+        for log_id, *stored in rows:
+            row = envelope_log.sound_envelope(session, space_id, log_id, stored)
+            if row is not None and doc_id in row.documents:
+                return row.log_id, row.seq
+    return None
 
 
 def document_counts(

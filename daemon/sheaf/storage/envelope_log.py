@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from sheaf.core.base.ids import DocId, EnvId, LogId, SpaceId
 from sheaf.core.base.limits import MIB
-from sheaf.ports import EnvelopeRow, StoredRun
+from sheaf.ports import EnvelopeRow, QuarantineRow, StoredRun
 from sheaf.storage.damage import UNREADABLE, DamagedRow, envelope_damage, envelope_digest
-from sheaf.storage.session import Session
+from sheaf.storage.session import Session, goes_on
 
 SLICE_BYTES: Final = 1 * MIB
 SLICE_ROWS: Final = 256
@@ -25,12 +25,10 @@ Position = tuple[int, int, int]
 """(log, seq, order) of the index entry seen last."""
 START: Final[Position] = (0, 0, -1)
 
-COLUMNS: Final = "e.seq, e.env_id, e.is_opened, e.documents, e.digest, e.raw"
+COLUMNS: Final = "e.is_quarantined, e.seq, e.env_id, e.is_opened, e.documents, e.digest, e.raw"
 _INSERT: Final = (
-    "INSERT INTO envelopes (log, seq, env_id, before, is_opened, documents, digest, raw)"
-    " VALUES (?1, ?2, ?3, coalesce((SELECT before + length(raw) FROM envelopes"
-    " WHERE log = ?1 AND seq = ?2 - 1 LIMIT 1), 0), ?4, ?5, ?6, ?7)"
-    " ON CONFLICT (log, seq, env_id) DO NOTHING"
+    "INSERT INTO envelopes (log, seq, env_id, before, is_quarantined, is_opened, documents, digest, raw)"
+    " VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?) ON CONFLICT (log, seq, env_id) DO NOTHING"
 )
 
 
@@ -38,8 +36,10 @@ def put_envelopes(session: Session, rows: Iterable[EnvelopeRow]) -> None:
     """Append envelopes. A known one is left alone, unless its stored row was found damaged."""
     for row in rows:
         log = session.log(row.space_id, row.log_id)
+        keep_out = is_kept_out(session, row)
         documents = b"".join(row.documents)
-        values = (log, row.seq, row.env_id, row.is_opened, documents, envelope_digest(row), row.raw)
+        digest = envelope_digest(row, is_quarantined=keep_out)
+        values = (log, row.seq, row.env_id, keep_out, row.is_opened, documents, digest, row.raw)
         cursor = session.execute(_INSERT, values)
         if cursor.rowcount > 0:
             _put_documents(session, row, log, cursor.lastrowid)
@@ -69,30 +69,19 @@ def run(session: Session, space_id: SpaceId, log_id: LogId, first_seq: int, byte
     )
     with closing(rows):
         for stored in rows:
-            seq, wanted = stored[0], first_seq + len(taken)
-            if seq > wanted:
-                break
-            if seq < wanted:  # a later branch of a fork
-                continue
             row = sound_envelope(session, space_id, log_id, stored)
             if row is None:  # perhaps a sound copy follows under the same seq
+                continue
+            wanted = first_seq + len(taken)
+            if row.seq > wanted:
+                break
+            if row.seq < wanted:  # a later branch of a fork
                 continue
             size += len(row.raw)
             if taken and size > bytes_max:
                 break
             taken.append(row.raw)
     return StoredRun(log_id, first_seq, tuple(taken))
-
-
-def run_size(session: Session, space_id: SpaceId, log_id: LogId, first_seq: int) -> tuple[int, int]:
-    """(envelopes, bytes) from `first_seq` to the head, from two index look-ups."""
-    log = session.find_log(space_id, log_id)
-    sql = "SELECT seq, before, length(raw) FROM envelopes WHERE log = ? AND seq >= ? ORDER BY seq {} LIMIT 1"
-    first = session.row(sql.format("ASC"), (log, first_seq))
-    last = session.row(sql.format("DESC"), (log, first_seq))
-    if first is None or last is None:
-        return 0, 0
-    return last[0] - first[0] + 1, max(0, last[1] + last[2] - first[1])
 
 
 def orders_of(
@@ -112,17 +101,26 @@ def orders_of(
             " WHERE doc = ? AND log = ? AND (seq, ord) > (?, ?) ORDER BY seq, ord LIMIT ?",
             (doc, log, seq, order, INDEX_SLICE_ROWS),
         )
-        orders += (each for _, each in found)
-        if found:
-            seq, order = found[-1]
-            continue
-        following = session.row(
-            "SELECT log FROM envelope_documents WHERE doc = ? AND log > ? ORDER BY log LIMIT 1", (doc, log)
-        )
-        if following is None:
+        orders += (each for _, each in found if isinstance(each, int))
+        step = (log, *found[-1]) if found else _next_log(session, doc, log, starts)
+        if step is None:
             return orders, None
-        log, seq, order = following[0], starts.get(following[0], 0), -1
+        if not goes_on((log, seq, order), step):
+            entry = f"after {(log, seq, order)}"
+            session.damage.note(DamagedRow("envelope_documents", entry, space_id, doc_id=doc_id))
+            return orders, None
+        log, seq, order = step
     return orders, (log, seq, order)
+
+
+def _next_log(
+    session: Session, doc: int | None, log: int, starts: dict[int | None, int]
+) -> tuple[Any, int, int] | None:
+    """From where to read on in the next log that touches the document."""
+    found = session.row(
+        "SELECT log FROM envelope_documents WHERE doc = ? AND log > ? ORDER BY log LIMIT 1", (doc, log)
+    )
+    return None if found is None else (found[0], starts.get(found[0], 0), -1)
 
 
 def envelopes_at(
@@ -131,9 +129,7 @@ def envelopes_at(
     """Accepted, opened envelopes of a document at `orders`, and for how many of these it was enough."""
     rows = session.stream(
         f"SELECT e.ord, l.log_id, {COLUMNS} FROM envelopes e JOIN logs l ON l.log = e.log"
-        f" WHERE e.ord IN ({','.join('?' * len(orders))})"
-        " AND NOT EXISTS (SELECT 1 FROM quarantine q WHERE q.space = l.space AND q.env_id = e.env_id)"
-        " ORDER BY e.ord",
+        f" WHERE e.ord IN ({','.join('?' * len(orders))}) ORDER BY e.ord",
         orders,
     )
     found: list[EnvelopeRow] = []
@@ -143,7 +139,7 @@ def envelopes_at(
             row = sound_envelope(session, space_id, log_id, stored)
             if row is not None and doc_id not in row.documents:
                 session.damage.note(DamagedRow("envelope_documents", str(order), space_id, doc_id=doc_id))
-            elif row is not None and row.is_opened:
+            elif row is not None and row.is_opened and not stored[0]:
                 found.append(row)
                 size += len(row.raw)
             if size >= SLICE_BYTES:
@@ -166,16 +162,38 @@ def sound_envelope(
     session: Session, space_id: SpaceId, log_id: bytes, stored: Sequence[Any]
 ) -> EnvelopeRow | None:
     """The row of `COLUMNS` if it matches its digest; else it is noted as damaged."""
-    seq, env_id, is_opened, packed, digest, raw = stored
+    is_quarantined, seq, env_id, is_opened, packed, digest, raw = stored
     try:
         documents = tuple(DocId(packed[at : at + DocId.SIZE]) for at in range(0, len(packed), DocId.SIZE))
         row = EnvelopeRow(space_id, LogId(log_id), seq, EnvId(env_id), raw, documents, bool(is_opened))
-        if envelope_digest(row) == digest:
+        if envelope_digest(row, is_quarantined=bool(is_quarantined)) == digest:
             return row
     except UNREADABLE:
         pass
     session.damage.note(envelope_damage(space_id, log_id, seq, env_id))
     return None
+
+
+def mark(session: Session, row: QuarantineRow, *, is_quarantined: bool) -> None:
+    """Say in the stored envelope whether it is kept out; one that is damaged or not here stays as it is."""
+    log = session.find_log(row.space_id, row.log_id)
+    position = (log, row.seq, row.env_id)
+    stored = session.row(
+        f"SELECT {COLUMNS} FROM envelopes e WHERE log = ? AND seq = ? AND env_id = ?", position
+    )
+    envelope = None if stored is None else sound_envelope(session, row.space_id, row.log_id, stored)
+    if envelope is None:
+        return
+    session.execute(
+        "UPDATE envelopes SET is_quarantined = ?, digest = ? WHERE log = ? AND seq = ? AND env_id = ?",
+        (is_quarantined, envelope_digest(envelope, is_quarantined=is_quarantined), *position),
+    )
+
+
+def is_kept_out(session: Session, row: EnvelopeRow) -> bool:
+    """Whether `quarantine` names the envelope."""
+    key = (session.find_space(row.space_id), row.env_id)
+    return session.row("SELECT 1 FROM quarantine WHERE space = ? AND env_id = ?", key) is not None
 
 
 def is_listed(session: Session, row: EnvelopeRow, doc_id: DocId, order: int) -> bool:
@@ -208,10 +226,12 @@ def _replace(session: Session, row: EnvelopeRow, log: int) -> int | None:
     if stored is None:
         return None
     order, packed = stored
+    keep_out = is_kept_out(session, row)
+    digest = envelope_digest(row, is_quarantined=keep_out)
     session.execute(
-        "UPDATE envelopes SET is_opened = ?, documents = ?, digest = ?, raw = ?"
+        "UPDATE envelopes SET is_quarantined = ?, is_opened = ?, documents = ?, digest = ?, raw = ?"
         " WHERE log = ? AND seq = ? AND env_id = ?",
-        (row.is_opened, b"".join(row.documents), envelope_digest(row), row.raw, *position),
+        (keep_out, row.is_opened, b"".join(row.documents), digest, row.raw, *position),
     )
     _drop_documents(session, row, log, order, packed)
     _put_documents(session, row, log, order)

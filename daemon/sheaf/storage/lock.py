@@ -10,13 +10,16 @@ A child made by bare `fork` would keep the lock alive; helpers are started by `e
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, Final
 
-from sheaf.core.base.errors import StorageFailure, UsageError
+from sheaf.core.base.errors import StorageFailure, UsageError, file_failure
+
+with contextlib.suppress(ImportError):
+    import fcntl  # not on Windows
 
 LOCK_NAME: Final = "lock"
 _NOTE_BYTES_MAX: Final = 256
@@ -48,6 +51,14 @@ class DataDirLock:
             self._descriptor = None
 
 
+def require_locks() -> None:
+    """Raise StorageFailure on a system without `flock`: two daemons might use the same data there."""
+    if os.name == "nt":
+        raise StorageFailure(
+            "Sheaf's daemon does not run on Windows itself. Run it in WSL (Windows Subsystem for Linux)."
+        )
+
+
 def lock_data_dir(data_dir: Path, *, wall_ms: int) -> DataDirLock:
     """Take the lock of `data_dir` (made, mode 0700, if missing), or refuse at once.
 
@@ -56,14 +67,15 @@ def lock_data_dir(data_dir: Path, *, wall_ms: int) -> DataDirLock:
 
     Raises:
         DataDirBusy: another process (or store) holds it.
-        StorageFailure: the directory cannot be made or the file not be opened.
+        StorageFailure: the directory cannot be made or the file not be opened, or there are no such locks.
     """
+    require_locks()
     path = data_dir / LOCK_NAME
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise StorageFailure(f"The data directory {data_dir} cannot be used: {error.strerror}.") from error
+        raise file_failure(f"The data directory {data_dir} cannot be used", error) from error
     try:
         _take(descriptor, data_dir)
         _write_note(descriptor, wall_ms)
@@ -84,7 +96,7 @@ def _take(descriptor: int, data_dir: Path) -> None:
             "Stop it first, or choose another directory with --data-dir."
         ) from error
     except OSError as error:
-        raise StorageFailure(f"The data directory {data_dir} cannot be locked: {error.strerror}.") from error
+        raise file_failure(f"The data directory {data_dir} cannot be locked", error) from error
 
 
 def _write_note(descriptor: int, wall_ms: int) -> None:

@@ -1,9 +1,9 @@
 """Bringing a database to this program's schema, forwards only (PROTOCOL §10, FAULTS S10, S11).
 
-Each `migrations/NNNN-name.sql` runs in one transaction together with the new
+All `migrations/NNNN-name.sql` that are missing run in one transaction together with the new
 `user_version`, so a kill leaves the old schema or the new one. Before an existing database
-is changed a copy is put beside it. A newer schema is refused before anything is written.
-Runs on the worker thread.
+is changed a copy is put beside it (`old_copies` takes it away). A newer schema is refused
+before anything is written. Runs on the worker thread.
 """
 
 from __future__ import annotations
@@ -15,12 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from sheaf.core.base.errors import StorageFailure
 from sheaf.failpoints import failpoint
+from sheaf.storage.migration_functions import add_functions
+from sheaf.storage.old_copies import copy_before
+from sheaf.storage.progress import Progress
 
 MIGRATIONS_DIR: Final = Path(__file__).parent / "migrations"
 APPLICATION_ID: Final = 0x53484546
 """'SHEF': tells our files from other SQLite databases."""
+
+_log = structlog.get_logger(__name__)
 
 BUSY_S: Final = 0.3
 """How long to wait for a program that holds the file without holding our lock (S9: below 1 s)."""
@@ -53,6 +60,11 @@ def refuse_foreign(path: Path, newest: int) -> None:
     """
     if not path.exists() or path.stat().st_size == 0:
         return
+    if not path.is_file():
+        raise StorageFailure(
+            f"{path} is no file but a folder or something else, so it cannot be the database. Nothing was "
+            "changed. Move it away, and put sheaf.db back from a backup."
+        )
     header = _look(path)
     if not header.is_empty and header.application != APPLICATION_ID:
         raise StorageFailure(f"{path} is not a Sheaf database. Choose another directory with --data-dir.")
@@ -61,6 +73,15 @@ def refuse_foreign(path: Path, newest: int) -> None:
             f"{path} was written by a newer Sheaf (schema {header.version}; this one knows {newest}). "
             "Nothing was changed. Install the newer Sheaf again to use this data."
         )
+
+
+def is_without_tables(path: Path) -> bool:
+    """Whether a database file, its write-ahead log included, has nothing in it.
+
+    Raises:
+        StorageFailure: it is no database.
+    """
+    return _look(path).is_empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +97,7 @@ def _look(path: Path) -> _Header:
     """The header, without changing the file or its WAL.
 
     Read directly: no connection of this process has the file open yet, so closing it drops
-    no locks (TRAPS 1.4). If there is a WAL the newest header may be in it.
+    no locks. If there is a WAL the newest header may be in it.
     """
     wal = path.with_name(path.name + "-wal")
     if wal.exists() and wal.stat().st_size > 0:
@@ -108,40 +129,46 @@ def _ask(path: Path) -> _Header:
             index.unlink(missing_ok=True)
 
 
-def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration], *, copies_dir: Path) -> None:
+def migrate(
+    connection: sqlite3.Connection,
+    migrations: Sequence[Migration],
+    *,
+    copies_dir: Path,
+    progress: Progress | None = None,
+) -> None:
     """Apply what is missing. A copy of the database as it was goes to `copies_dir` first.
 
     Raises:
-        sqlite3.Error: a step failed; its transaction was rolled back.
+        sqlite3.Error: a step failed, or was interrupted; the transaction was rolled back.
+        StartInterrupted: `progress` was told to end between two steps.
+        OSError: the copy cannot be written.
     """
+    progress = progress or Progress()
     version = _pragma(connection, "user_version")
     missing = [step for step in migrations if step.number > version]
     if not missing:
         return
+    add_functions(connection)
     if version > 0:
-        _copy_before(connection, copies_dir / f"before-schema-{version + 1:04}.db")
-    for step in missing:
-        _apply(connection, step)
+        progress.begin(f"copying the database before it is brought to schema {missing[-1].number}")
+        copy_before(connection, copies_dir, version + 1)
+    _apply(connection, missing, progress)
+    if version > 0:
+        _log.info("the database was brought forward", schema=missing[-1].number, was=version)
     # So that the version stands in the file's header, not only in the WAL.
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
-def _copy_before(connection: sqlite3.Connection, target: Path) -> None:
-    """`VACUUM INTO`, which reads through SQLite; a half-made copy of an earlier try is replaced."""
-    failpoint("migration-copy")
-    target.unlink(missing_ok=True)
-    connection.execute("VACUUM INTO ?", (str(target),))
-    target.chmod(0o600)
-
-
-def _apply(connection: sqlite3.Connection, step: Migration) -> None:
+def _apply(connection: sqlite3.Connection, steps: Sequence[Migration], progress: Progress) -> None:
     connection.execute("BEGIN EXCLUSIVE")
     try:
-        for statement in statements(step.sql):
-            connection.execute(statement)
-            failpoint("migration-midway")
+        for step in steps:
+            for statement in statements(step.sql):
+                progress.begin(f"bringing the database to schema {step.number} ({step.name})")
+                connection.execute(statement)
+                failpoint("migration-midway")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {step.number}")
+        connection.execute(f"PRAGMA user_version = {steps[-1].number}")
         failpoint("migration-before-commit")
         connection.execute("COMMIT")
     except BaseException:

@@ -1,4 +1,8 @@
-"""Envelopes kept out of their documents (PROTOCOL §3, acceptance). Runs on the worker thread."""
+"""Envelopes kept out of their documents (PROTOCOL §3, acceptance). Runs on the worker thread.
+
+The reasons are here. What keeps an envelope out is a mark in its own row, under that row's
+digest: a damaged entry here lets nothing in.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from sheaf.core.base.ids import EnvId, LogId, SpaceId
 from sheaf.ports import QuarantineRow
+from sheaf.storage import envelope_log
 from sheaf.storage.damage import row_digest
 from sheaf.storage.session import Session
 
@@ -21,6 +26,7 @@ def put_quarantine(session: Session, rows: Iterable[QuarantineRow]) -> None:
                 " VALUES (?, ?, ?, ?, ?, ?)",
                 (space, row.env_id, row.log_id, row.seq, row.reason, row_digest("quarantine", row)),
             )
+        envelope_log.mark(session, row, is_quarantined=bool(row.reason))
 
 
 def quarantined(session: Session, space_id: SpaceId) -> Sequence[QuarantineRow]:

@@ -6,6 +6,8 @@ database with one is checked in a temporary copy; without one it is opened immut
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import sqlite3
 import tempfile
@@ -41,5 +43,7 @@ def _check(path: Path, mode: str) -> Sequence[str]:
         with closing(sqlite3.connect(f"file:{quote(str(path))}?{mode}", uri=True, timeout=1)) as connection:
             rows = connection.execute(f"PRAGMA integrity_check({_PROBLEMS_MAX})").fetchall()
     except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:  # no fault of the database
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
         return [f"{path} cannot be read: {error}"]
     return [str(row[0]) for row in rows if row[0] != "ok"]

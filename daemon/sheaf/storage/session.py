@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Final
 
 from sheaf.core.base.ids import DocId, LogId, SpaceId
-from sheaf.storage.damage import DamageLog, RowT
+from sheaf.storage.damage import DamagedRow, DamageLog, RowT, document_digest
 
 KEYS_CACHED_MAX: Final = 8_192
 """When full the cache starts anew; a miss costs one index look-up."""
@@ -48,7 +48,7 @@ class Session:
         self.connection.executemany(sql, parameters)
 
     def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
-        """All rows at once; an open cursor would hold the WAL (TRAPS 1.4)."""
+        """All rows at once; an open cursor would hold the WAL."""
         return self.connection.execute(sql, parameters).fetchall()
 
     def row(self, sql: str, parameters: Sequence[object] = ()) -> Row | None:
@@ -88,8 +88,10 @@ class Session:
     def find_space(self, space_id: SpaceId) -> int | None:
         """The key of a space, or None when it is not stored."""
         key = self._spaces.get(space_id)
-        if key is None and (row := self.row("SELECT space FROM spaces WHERE space_id = ?", (space_id,))):
-            key = _remember(self._spaces, space_id, row[0])
+        if key is None:
+            key = self._look_up("spaces", "space", "space_id = ?", (space_id,))
+            if key is not None:
+                _remember(self._spaces, space_id, key)
         return key
 
     def space(self, space_id: SpaceId) -> int:
@@ -104,10 +106,10 @@ class Session:
         if space is None:
             return None
         key = self._logs.get((space, log_id))
-        if key is None and (
-            row := self.row("SELECT log FROM logs WHERE space = ? AND log_id = ?", (space, log_id))
-        ):
-            key = _remember(self._logs, (space, log_id), row[0])
+        if key is None:
+            key = self._look_up("logs", "log", "space = ? AND log_id = ?", (space, log_id))
+            if key is not None:
+                _remember(self._logs, (space, log_id), key)
         return key
 
     def log(self, space_id: SpaceId, log_id: LogId) -> int:
@@ -122,10 +124,10 @@ class Session:
         if space is None:
             return None
         key = self._documents.get((space, doc_id))
-        if key is None and (
-            row := self.row("SELECT doc FROM documents WHERE space = ? AND doc_id = ?", (space, doc_id))
-        ):
-            key = _remember(self._documents, (space, doc_id), row[0])
+        if key is None:
+            key = self._look_up("documents", "doc", "space = ? AND doc_id = ?", (space, doc_id))
+            if key is not None:
+                _remember(self._documents, (space, doc_id), key)
         return key
 
     def document(self, space_id: SpaceId, doc_id: DocId) -> int:
@@ -134,11 +136,32 @@ class Session:
         if key is None:
             space = self.space(space_id)
             row = self.row(
-                "INSERT INTO documents (space, doc_id) VALUES (?, ?) RETURNING doc", (space, doc_id)
+                "INSERT INTO documents (space, doc_id, digest) VALUES (?, ?, ?) RETURNING doc",
+                (space, doc_id, document_digest(space_id, doc_id, 0)),
             )
             assert row is not None, "INSERT … RETURNING gives its row"
             key = _remember(self._documents, (space, doc_id), row[0])
         return key
+
+    def _look_up(self, table: str, key: str, where: str, values: Sequence[object]) -> int | None:
+        """The key that the index names, if the row under it agrees; else what the table itself says.
+
+        A flipped bit in an index may name somebody else's row, and a key is all that other rows carry.
+        """
+        row = self.row(f"SELECT {key} FROM {table} WHERE {where}", values)
+        if row is None:
+            return None
+        agreeing = f"SELECT {key} FROM {table} NOT INDEXED WHERE {where}"
+        confirmed = self.row(f"{agreeing} AND {key} = ?", (*values, row[0]))
+        if confirmed is None:
+            self.damage.note(DamagedRow(table, f"{row[0]} (in an index)"))
+            confirmed = self.row(agreeing, values)
+        return None if confirmed is None else int(confirmed[0])
+
+
+def goes_on(before: tuple[int, ...], after: tuple[Any, ...]) -> bool:
+    """Whether a walk along an index went forwards. In a damaged one it may go in circles, for ever."""
+    return all(isinstance(each, int) for each in after) and after > before
 
 
 def _remember(cache: dict[Any, int], key: object, value: int) -> int:

@@ -6,10 +6,11 @@ in slices, so that a commit never waits for more than one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from sheaf.core.base.errors import StorageFailure
 from sheaf.core.base.ids import DocId, LogId, SpaceId
 from sheaf.ports import (
     ClientClaimRow,
@@ -50,6 +51,7 @@ from sheaf.storage.damage import DamagedRow
 from sheaf.storage.database import Database, DatabaseStats, open_database
 from sheaf.storage.lock import DataDirLock, lock_data_dir
 from sheaf.storage.migrate import Migration, known_migrations
+from sheaf.storage.progress import Progress
 from sheaf.storage.session import Session
 
 
@@ -87,12 +89,6 @@ class SqliteStore:
             partial(
                 envelope_log.run, space_id=space_id, log_id=log_id, first_seq=first_seq, bytes_max=bytes_max
             )
-        )
-
-    async def run_size(self, space_id: SpaceId, log_id: LogId, first_seq: int) -> tuple[int, int]:
-        """See ports.Store; constant time."""
-        return await self._database.read(
-            partial(envelope_log.run_size, space_id=space_id, log_id=log_id, first_seq=first_seq)
         )
 
     async def envelopes_of(
@@ -185,6 +181,18 @@ class SqliteStore:
         """See ports.Store. Reads everything, in slices; commits go in between."""
         return await checks.check(self._database)
 
+    def watch(self, on_refused: Callable[[StorageFailure], None]) -> None:
+        """See ports.Store."""
+        self._database.on_refused = on_refused
+
+    async def mend(self) -> None:
+        """See ports.Store."""
+        await self._database.mend()
+
+    async def free_bytes(self) -> int | None:
+        """See ports.Store."""
+        return await self._database.free_bytes()
+
     def damaged(self) -> Sequence[DamagedRow]:
         """Rows found damaged by reads and checks since opening (FAULTS S7)."""
         return self._database.damage.rows()
@@ -193,6 +201,10 @@ class SqliteStore:
     def stats(self) -> DatabaseStats:
         """Counters for /metrics."""
         return self._database.stats
+
+    def started(self) -> None:
+        """The daemon is up; see `open_store`."""
+        self._database.started()
 
     async def close(self) -> None:
         """Finish what was committed, empty the WAL, release the data directory. Idempotent."""
@@ -205,12 +217,14 @@ async def open_store(
     clock: Clock,
     lock: DataDirLock | None = None,
     migrations: Sequence[Migration] | None = None,
+    progress: Progress | None = None,
 ) -> SqliteStore:
     """Lock `data_dir`, open its database and bring it to this program's schema.
 
     Args:
         lock: held already by the caller, who hands it over; taken here when None.
         migrations: all known ones when None (tests pass others).
+        progress: told what is done until `SqliteStore.started`.
 
     Raises:
         DataDirBusy: another daemon has the directory.
@@ -219,7 +233,7 @@ async def open_store(
     held = lock or lock_data_dir(data_dir, wall_ms=clock.wall_ms())
     try:
         steps = known_migrations() if migrations is None else migrations
-        database = await open_database(data_dir, migrations=steps, tidy=spaces.purge)
+        database = await open_database(data_dir, migrations=steps, tidy=spaces.purge, progress=progress)
         return SqliteStore(database=database, lock=held)
     except BaseException:
         held.release()

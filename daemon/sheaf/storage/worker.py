@@ -1,7 +1,7 @@
 """The one thread that touches SQLite: aiosqlite's worker, handed whole callables.
 
 aiosqlite offers single statements, between which another task's statements or a
-cancellation may fall (TRAPS 1.4). Here a unit of work is one callable that runs on the
+cancellation may fall. Here a unit of work is one callable that runs on the
 worker thread from BEGIN to COMMIT. Knows neither tables nor transactions.
 """
 
@@ -28,9 +28,13 @@ class Worker(aiosqlite.Connection):
     alive, and SQLite survives an end at any instant.
     """
 
-    def __init__(self, *, connector: Callable[[], sqlite3.Connection]) -> None:
+    def __init__(
+        self, *, connector: Callable[[], sqlite3.Connection], interrupt: Callable[[], None] = lambda: None
+    ) -> None:
+        """`interrupt` makes a connector that works long give up; called when `open` is cancelled."""
         super().__init__(self._keep, iter_chunk_size=64)
         self._open_database = connector
+        self._interrupt = interrupt
         self._thread.name = "sheaf-storage"
         self._thread.daemon = True
 
@@ -49,7 +53,9 @@ class Worker(aiosqlite.Connection):
         self._tx.put_nowait((future, self._keep))
         try:
             await future
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError):
+                self._interrupt()
             self.stop()
             self.join()
             raise
@@ -59,10 +65,23 @@ class Worker(aiosqlite.Connection):
         self._connection = self._open_database()
         return self._connection
 
+    def _run(self, job: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
+        """On the thread: with the connection there is then, which may not be that of the asking."""
+        return job(self._conn)
+
+    def connect_again(self, connector: Callable[[], sqlite3.Connection]) -> sqlite3.Connection:
+        """On the thread: close the connection and let `connector` make a new one.
+
+        When that fails the closed one stays in its place; whoever uses it gets a `ProgrammingError`.
+        """
+        self._conn.close()
+        self._connection = connector()
+        return self._connection
+
     def post(self, job: Callable[[sqlite3.Connection], object]) -> None:
         """Run `job` on the thread; it must not raise. Dropped when closed."""
         if self.is_open:
-            self._tx.put_nowait((None, partial(job, self._conn)))
+            self._tx.put_nowait((None, partial(self._run, job)))
 
     async def call(self, job: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
         """Run `job` on the thread and return its result. Cancelling the caller does not stop it.
@@ -73,7 +92,7 @@ class Worker(aiosqlite.Connection):
         if not self.is_open:
             raise StorageFailure("Sheaf's database is closed.")
         future: asyncio.Future[ResultT] = asyncio.get_running_loop().create_future()
-        self._tx.put_nowait((future, partial(job, self._conn)))
+        self._tx.put_nowait((future, partial(self._run, job)))
         return await future
 
     def finish(self, last: Callable[[sqlite3.Connection], object]) -> asyncio.Future[None]:

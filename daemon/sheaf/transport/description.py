@@ -2,7 +2,7 @@
 
 Descriptions arrive sealed and signed by a member or an invited device (PROTOCOL §5), yet
 a member may still try to aim this daemon at somebody else. So every candidate is weighed
-here (TRAPS 1.1 "Candidate lists are not capped", FAULTS N19; decision 0016):
+here (FAULTS N19; decision 0016):
 
 - literal unicast addresses only, IPv4 or IPv6; no names, so nothing is resolved;
 - private and public addresses alike: many campus and all IPv6 networks number their hosts
@@ -10,7 +10,9 @@ here (TRAPS 1.1 "Candidate lists are not capped", FAULTS N19; decision 0016):
   the port floor and ICE itself: a few 100-byte checks go out, nothing else, until the
   other end has proved that it knows the password;
 - loopback only when this machine itself has nothing but loopback: then the peer is here too;
-- no multicast, broadcast, unspecified, reserved or link-local IPv6 (it needs a scope);
+- link-local IPv6 only when this side offers such addresses too: then the peer was met on the
+  LAN. It comes without a scope and is tried on our own links (decision 0072);
+- no multicast, broadcast, unspecified or reserved;
 - no port below 1024: a host candidate is an ephemeral port, and services live below.
 
 Knows nothing of aiortc; there is no SDP text anywhere (decision 0015).
@@ -61,21 +63,27 @@ def check_description(remote: WebRtcDescription, *, setup: str) -> None:
         raise ProtocolViolation("the connection description is malformed")
 
 
-def usable_candidates(remote: Sequence[Candidate], *, is_loopback_allowed: bool) -> tuple[Candidate, ...]:
+def usable_candidates(
+    remote: Sequence[Candidate], *, is_loopback_allowed: bool, is_link_allowed: bool = False
+) -> tuple[Candidate, ...]:
     """The candidates that may be tried, in the peer's order, without doubles."""
     kept: dict[tuple[str, int], Candidate] = {}
     for candidate in remote[:CANDIDATES_MAX]:
-        if is_usable(candidate, is_loopback_allowed=is_loopback_allowed):
+        if is_usable(candidate, is_loopback_allowed=is_loopback_allowed, is_link_allowed=is_link_allowed):
             kept.setdefault((candidate.address, candidate.port), candidate)
     return tuple(kept.values())
 
 
-def is_usable(candidate: Candidate, *, is_loopback_allowed: bool) -> bool:
+def is_usable(candidate: Candidate, *, is_loopback_allowed: bool, is_link_allowed: bool = False) -> bool:
     """Whether checks may be sent to this candidate (the list in the module docstring)."""
     address = _literal(candidate.address)
     return (
         address is not None
-        and is_reachable_unicast(address, is_loopback_allowed=is_loopback_allowed)
+        and (
+            is_link_allowed
+            if is_link_local(address)
+            else is_reachable_unicast(address, is_loopback_allowed=is_loopback_allowed)
+        )
         and PORT_MIN <= candidate.port < 65536
         and candidate.component == 1
         and candidate.protocol == "udp"
@@ -85,8 +93,13 @@ def is_usable(candidate: Candidate, *, is_loopback_allowed: bool) -> bool:
     )
 
 
+def is_link_local(address: IpAddress) -> bool:
+    """Whether `address` says where only together with an interface (IPv6)."""
+    return isinstance(address, ipaddress.IPv6Address) and address.is_link_local
+
+
 def is_reachable_unicast(address: IpAddress, *, is_loopback_allowed: bool) -> bool:
-    """Whether `address` can be one other host on a network."""
+    """Whether `address` alone can be one other host on a network."""
     if address.is_loopback:
         return is_loopback_allowed
     if address.is_multicast or address.is_unspecified or address.is_reserved:
@@ -102,4 +115,4 @@ def _literal(text: str) -> IpAddress | None:
         address = ipaddress.ip_address(text)
     except ValueError:
         return None
-    return address if str(address) == text else None
+    return address if str(address) == text and "%" not in text else None

@@ -1,9 +1,10 @@
 """aioice with the door locked: what Sheaf adds to its connection before trusting it.
 
-Four gaps of aioice 0.13 are closed by subclassing (TRAPS 1, 1.1; FAULTS N5, N6, N19):
+Five gaps of aioice 0.13 are closed by subclassing (FAULTS N5, N6, N19):
 an empty datagram from anybody ends the DTLS pump above; datagrams from anybody are queued
 without limit; every interface of the machine becomes a candidate; a STUN server that does
-not answer holds everything up for five seconds. Imported lazily.
+not answer holds everything up for five seconds; link-local IPv6 addresses, the only ones on
+a cable between two computers, are passed over. Imported lazily.
 Knows nothing of DTLS, SCTP or Sheaf's frames.
 """
 
@@ -14,7 +15,7 @@ import inspect
 import ipaddress
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 from aioice import ice, stun
@@ -22,7 +23,7 @@ from aioice.candidate import Candidate, candidate_foundation, candidate_priority
 
 from sheaf.core.base.errors import TransportFailure
 from sheaf.core.base.limits import CANDIDATES_MAX
-from sheaf.transport.description import is_reachable_unicast
+from sheaf.transport.description import is_link_local, is_reachable_unicast
 from sheaf.transport.stun_route import StunRoute
 
 STUN_S_MAX: Final = 1.0
@@ -36,8 +37,34 @@ _RECEIVE_BUFFER_BYTES: Final = 1 << 20
 _SEND_BUFFER_BYTES: Final = 1 << 20
 
 
+class LocalCandidate(Candidate):
+    """A candidate of ours. Link-local addresses pair with link-local ones only: on a link there is no way
+    to others, and to one of them none but over a link."""
+
+    def can_pair_with(self, other: Candidate) -> bool:
+        """As in aioice, and both are of a link or neither is."""
+        return super().can_pair_with(other) and _is_of_link(self.host) == _is_of_link(other.host)
+
+
 class GuardedStunProtocol(ice.StunProtocol):
-    """One UDP socket. Passes STUN on, and data only from candidates of the peer."""
+    """One UDP socket. Passes STUN on, and data only from candidates of the peer.
+
+    `link` is the number of the interface whose link-local address the socket has, else 0. It is put into
+    every address sent to: the peer's are without a scope, which is ours to say.
+    """
+
+    link = 0
+
+    async def send_data(self, data: bytes, addr: tuple[str, int]) -> None:
+        """See aioice."""
+        self.transport.sendto(data, self._on_link(addr))
+
+    def send_stun(self, message: stun.Message, addr: tuple[str, int]) -> None:
+        """See aioice."""
+        self.transport.sendto(bytes(message), self._on_link(addr))
+
+    def _on_link(self, addr: tuple[str, int]) -> tuple[str | int, ...]:
+        return (*addr, 0, self.link) if self.link else addr
 
     def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
         """Drop what is empty and what is data from a stranger; the rest is aioice's."""
@@ -84,8 +111,9 @@ class GuardedConnection(ice.Connection):
             except OSError:
                 continue  # the address went away meanwhile
             _enlarge_buffers(transport)
-            host, port = transport.get_extra_info("sockname")[:2]
-            protocol.local_candidate = Candidate(
+            host, port, *scope = transport.get_extra_info("sockname")
+            protocol.link = scope[1] if scope else 0
+            protocol.local_candidate = LocalCandidate(
                 foundation=candidate_foundation("host", "udp", host),
                 component=component,
                 transport="udp",
@@ -190,6 +218,10 @@ def _looks_like_stun(datagram: bytes) -> bool:
     return True
 
 
+def _is_of_link(host: str) -> bool:
+    return is_link_local(ipaddress.ip_address(host))
+
+
 def _enlarge_buffers(transport: asyncio.DatagramTransport) -> None:
     raw = transport.get_extra_info("socket")
     if raw is not None:
@@ -222,12 +254,21 @@ def check_shape() -> None:
         "get_component_candidates": ["self", "component", "addresses", "timeout"],
         "gather_candidates": ["self"],
     }
-    missing += [
-        name
-        for name, parameters in signatures.items()
-        if list(inspect.signature(getattr(ice.Connection, name)).parameters) != parameters
-    ]
-    if list(inspect.signature(ice.StunProtocol.datagram_received).parameters) != ["self", "data", "addr"]:
-        missing.append("StunProtocol.datagram_received")
+    missing += _changed(ice.Connection, signatures)
+    of_sockets = {
+        "datagram_received": ["self", "data", "addr"],
+        "send_data": ["self", "data", "addr"],
+        "send_stun": ["self", "message", "addr"],
+    }
+    missing += _changed(ice.StunProtocol, of_sockets)
+    missing += _changed(Candidate, {"can_pair_with": ["self", "other"]})
     if missing:
         raise TransportFailure(f"aioice changed ({', '.join(missing)}); the safety guards do not fit it")
+
+
+def _changed(owner: type, signatures: Mapping[str, list[str]]) -> list[str]:
+    return [
+        f"{owner.__name__}.{name}"
+        for name, parameters in signatures.items()
+        if list(inspect.signature(getattr(owner, name)).parameters) != parameters
+    ]

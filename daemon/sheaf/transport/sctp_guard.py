@@ -1,7 +1,7 @@
 """aiortc's SCTP association with bounds, and with one ordinary binary stream on it.
 
 aiortc 1.16 reassembles whatever it is sent (8 MiB cost 3.7 s of the event loop), opens
-channels on request, and asserts on what a hostile member may send (TRAPS 1.1, FAULTS N9).
+channels on request, and asserts on what a hostile member may send (FAULTS N9).
 Sheaf uses stream 0, ordered, reliable, binary, negotiated beforehand; anything else ends the
 connection before it costs anything. Imported lazily. Knows nothing of Sheaf's frames.
 """

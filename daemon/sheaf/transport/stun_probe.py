@@ -1,6 +1,6 @@
 """Finds out in the background which STUN servers answer, and how this computer looks from outside.
 
-A server that does not answer must never hold a connection up (TRAPS 8), so connections ask only those that
+A server that does not answer must never hold a connection up, so connections ask only those that
 answered the last probe, from the very address they answered to. Two servers together also tell whether the
 router translates alike for everybody (`NatKind`, RFC 5780 section 4.3 in the small). RFC 8489; PROTOCOL §5.
 Knows nothing of relays beyond the addresses it is given.

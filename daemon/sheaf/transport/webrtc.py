@@ -2,7 +2,7 @@
 
 aiortc is imported on first use, in a thread, because it takes half a second; `warm_up`
 does it ahead of time. STUN servers are asked only when they are known to be alive, and for a second at most
-(TRAPS 8: aiortc waits five per side). Knows nothing of signalling, of members or of what is sent.
+(aiortc waits five per side). Knows nothing of signalling, of members or of what is sent.
 PROTOCOL §5.
 """
 
@@ -20,7 +20,7 @@ from sheaf.core.base.limits import CANDIDATES_MAX
 from sheaf.ports import Channel, WebRtcDescription
 from sheaf.task_set import TaskSet
 from sheaf.transport import aiortc_lean
-from sheaf.transport.description import check_description, usable_candidates
+from sheaf.transport.description import check_description, is_link_local, usable_candidates
 from sheaf.transport.stun_route import StunRoute
 
 if TYPE_CHECKING:
@@ -67,7 +67,11 @@ class WebRtcAttempt:
             far = remote
         local = self._description.candidates
         is_alone = all(ipaddress.ip_address(c.address).is_loopback for c in local)
-        candidates = usable_candidates(far.candidates, is_loopback_allowed=is_alone)
+        candidates = usable_candidates(
+            far.candidates,
+            is_loopback_allowed=is_alone,
+            is_link_allowed=any(is_link_local(ipaddress.ip_address(c.address)) for c in local),
+        )
         try:
             async with asyncio.timeout(CONNECT_S_MAX):
                 await self._channel.open(far, candidates)
@@ -92,6 +96,8 @@ class WebRtc:
     Args:
         addresses: the local addresses to offer as candidates, best first, asked anew
             for every attempt; loopback only when there is nothing else.
+        link_addresses: link-local IPv6 addresses with their scope ('fe80::4%eth0'), offered after the
+            others to who was met on the LAN.
         stun_routes: which STUN server answers to which local address, known to be alive; None: STUN is not
             used.
     """
@@ -100,9 +106,11 @@ class WebRtc:
         self,
         *,
         addresses: Callable[[], Sequence[str]],
+        link_addresses: Callable[[], Sequence[str]] = tuple,
         stun_routes: Callable[[], Awaitable[Sequence[StunRoute]]] | None = None,
     ) -> None:
         self._addresses = addresses
+        self._link_addresses = link_addresses
         self._stun_routes = stun_routes
         self._tasks = TaskSet("webrtc")
         self._attempts: set[WebRtcAttempt] = set()
@@ -148,7 +156,8 @@ class WebRtc:
         if len(self._attempts) >= HALF_OPEN_MAX:
             raise TransportFailure("too many connections are being made at once")
         channel_class = await self._load()
-        addresses = tuple(self._addresses())[:CANDIDATES_MAX]
+        on_links = () if use_stun else self._link_addresses()
+        addresses = (*self._addresses(), *on_links)[:CANDIDATES_MAX]
         channel = channel_class(
             is_offerer=offer is None,
             addresses=addresses,

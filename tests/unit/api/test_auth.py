@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -198,6 +199,26 @@ def test_credential_files_are_private_and_hold_no_session_secret(tmp_path: Path,
     assert secret not in (tmp_path / "sessions.json").read_text()
 
 
+@pytest.mark.parametrize("name", ["api-token", "sessions.json"])
+def test_credentials_that_cannot_be_read_now_are_not_replaced(
+    tmp_path: Path, clock: ManualClock, auth: Authenticator, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed_in(auth)
+    before = (tmp_path / name).read_bytes()
+    read_text = Path.read_text
+
+    def broken(path: Path, *arguments: str, **options: str) -> str:
+        if path.name == name:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return read_text(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "read_text", broken)
+    again = Authenticator(vault=CredentialVault(tmp_path), clock=clock, entropy=os.urandom)
+    with pytest.raises(StorageFailure, match=name):
+        again.load()
+    assert (tmp_path / name).read_bytes() == before
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "{", "[]", "{}", '{"sessions":[{}]}', '{"sessions":[{"sha256":"zz"}]}', "\xff", "[" * 100_000],
@@ -232,6 +253,19 @@ def test_a_disk_that_refuses_is_said_so(tmp_path: Path, clock: ManualClock, auth
     with pytest.raises(StorageFailure, match=r"sessions\.json"):
         auth.revoke(grant)
     assert not auth.is_valid(grant)
+
+
+def test_who_signs_in_on_a_full_disk_is_let_in_to_read(
+    tmp_path: Path, clock: ManualClock, auth: Authenticator
+) -> None:
+    (tmp_path / "sessions.json").mkdir()
+    secret = auth.redeem(auth.issue_launch_token())
+    assert secret is not None
+    assert auth.session(secret) is not None
+    (tmp_path / "sessions.json").rmdir()
+    clock.advance(1000)
+    assert auth.session(secret) is not None  # and so it is stored
+    assert (tmp_path / "sessions.json").is_file()
 
 
 # --------------------------------------------------------------------------- over HTTP

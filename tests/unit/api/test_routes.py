@@ -7,10 +7,10 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from sheaf.core.base.errors import StorageFailure, TransportFailure
+from sheaf.core.base.errors import Busy, SheafError, StorageFailure, TooMuchWork, TransportFailure
 from sheaf.core.base.ids import DocId, OpId, SpaceId
 from sheaf.core.space.roles import Role
-from sheaf.node.views import CodeState, DocumentView
+from sheaf.node.views import CodeState, DocumentView, StorageView
 from sheaf.ports import RelayState, RelayStatus
 from tests.support.fake_node import BAD_TICKET, CODE, TICKET, FakeNode
 
@@ -255,6 +255,23 @@ async def test_failures_of_the_world_have_their_own_status(
     assert (answer.status_code, answer.json()["detail"]) == (status, str(error))
 
 
+@pytest.mark.parametrize(
+    ("state", "code", "text"),
+    [
+        ("ok", 200, "ok\n"),
+        ("low", 200, "ok\n"),
+        ("read_only", 503, "storage takes no changes; reading goes on\n"),
+        ("failed", 503, "storage cannot be read\n"),
+    ],
+)
+async def test_health_is_that_of_the_storage(
+    client: httpx.AsyncClient, node: FakeNode, state: str, code: int, text: str
+) -> None:
+    node.storage_view = StorageView(state, "/home/ada is full", 0)
+    answer = await client.get("/healthz", headers={"Authorization": ""})
+    assert (answer.status_code, answer.text) == (code, text)
+
+
 async def test_health_tells_nothing_and_metrics_need_a_credential(client: httpx.AsyncClient) -> None:
     assert (await client.get("/healthz", headers={"Authorization": ""})).text == "ok\n"
     assert (await client.get("/metrics", headers={"Authorization": ""})).status_code == 401
@@ -268,3 +285,28 @@ async def test_the_api_description_is_complete(client: httpx.AsyncClient) -> Non
     description = (await client.get("/api/openapi.json")).json()
     assert "/api/v1/documents/{document_id}/content" in description["paths"]
     assert "Space" in description["components"]["schemas"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(TooMuchWork("It took too long."), 422), (Busy("Try again."), 503)]
+)
+async def test_content_work_that_is_not_done_is_a_problem_with_its_sentence(
+    client: httpx.AsyncClient,
+    document: DocumentView,
+    node: FakeNode,
+    monkeypatch: pytest.MonkeyPatch,
+    error: SheafError,
+    status: int,
+) -> None:
+    async def give_up(*_: object, **__: object) -> None:
+        raise error
+
+    for method in ("read_content", "write_content", "append_content"):
+        monkeypatch.setattr(node, method, give_up)
+    address = f"/api/v1/documents/{document.document_id.text}"
+    for answer in (
+        await client.get(f"{address}/content"),
+        await client.put(f"{address}/content", content="x"),
+        await client.post(f"{address}/append", content="x"),
+    ):
+        assert (answer.status_code, answer.json()["detail"]) == (status, str(error))

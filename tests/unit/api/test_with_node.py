@@ -194,6 +194,30 @@ async def test_what_the_disk_refuses_is_not_called_saved(ada: Home) -> None:
         assert answer.status_code == 503
 
 
+async def test_a_full_disk_is_no_reason_to_say_that_something_is_not_here(ada: Home) -> None:
+    space_id, doc_id = await new_document(ada)
+    async with ada.door.client() as client:
+        await client.put(f"/api/v1/documents/{doc_id}/content?format=text", content="kept")
+        ada.store.fail_commits_with = StorageFailure("The disk is full.")
+        for _ in range(3):
+            answer = await client.put(f"/api/v1/documents/{doc_id}/content?format=text", content="x")
+            problem = answer.json()
+            assert (answer.status_code, problem["title"], problem["detail"]) == (
+                503,
+                "Not saved",
+                "The disk is full.",
+            )
+            [space] = (await ada.call("GET", "/spaces"))["spaces"]
+            assert space["space_id"] == space_id
+            content = await client.get(f"/api/v1/documents/{doc_id}/content?format=text")
+            assert (content.status_code, content.text) == (200, "kept")
+        assert (await client.get("/healthz")).status_code == 503
+        assert "sheaf_storage_read_only 1.0" in (await client.get("/metrics")).text
+        assert (await ada.call("GET", "/status"))["storage"]["detail"] == "The disk is full."
+    async with raw_tab(ada.door, doc_id) as tab:
+        assert ysync.decode_message(await receive(tab))  # it opens, for reading
+
+
 async def test_leaving_a_space_closes_its_tabs_with_4404(ada: Home) -> None:
     space_id, doc_id = await new_document(ada)
     async with raw_tab(ada.door, doc_id) as tab:

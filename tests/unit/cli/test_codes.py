@@ -78,7 +78,7 @@ async def test_ctrl_c_withdraws_the_code(sheaf: Run, node: FakeNode, monkeypatch
         raise KeyboardInterrupt
 
     await sheaf("space", "create", "Home")
-    monkeypatch.setattr("sheaf.cli.invite_code.time.sleep", interrupted)
+    monkeypatch.setattr("sheaf.cli.waiting.time.sleep", interrupted)
     outcome = await sheaf("invite", "Home", "--code")
     assert outcome.code != 0
     assert "The code is withdrawn." in outcome.err

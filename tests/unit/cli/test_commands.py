@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,10 @@ import pytest
 
 from sheaf.cli.invite import seconds
 from sheaf.core.base.errors import StorageFailure
-from sheaf.core.base.ids import DocId
+from sheaf.core.base.ids import DocId, SpaceId
 from sheaf.core.space.roles import Role
 from sheaf.data_dir import DaemonFile, write_daemon_file
-from sheaf.node.views import JoinState
+from sheaf.node.views import DocumentView, JoinState, StorageView
 from sheaf.ports import RelayState, RelayStatus
 from tests.support.daemon import eventually
 from tests.support.fake_node import BAD_TICKET, TICKET, FakeNode
@@ -135,6 +136,53 @@ async def test_what_is_not_saved_ends_with_6(
     monkeypatch.setattr(node, "create_space", fail)
     outcome = await sheaf("space", "create", "Home")
     assert (outcome.code, outcome.err) == (6, "The disk is full.")
+
+
+async def test_a_space_that_cannot_be_read_hides_no_document_of_another(
+    sheaf: Run, node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("Broken", "Home"):
+        await sheaf("space", "create", name)
+    await sheaf("doc", "create", "Home", "Diary")
+    [broken] = [space.space_id for space in node.spaces() if space.name == "Broken"]
+    documents = node.documents
+
+    def read(space_id: SpaceId) -> Sequence[DocumentView]:
+        if space_id == broken:
+            raise StorageFailure("What is stored of it is damaged.")
+        return documents(space_id)
+
+    monkeypatch.setattr(node, "documents", read)
+    assert (await sheaf("doc", "show", "Diary")).code == 0
+    outcome = await sheaf("doc", "show", "Notes")
+    assert (outcome.code, outcome.err) == (6, "What is stored of it is damaged.")
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("ok", "Storage   everything is saved\n"),
+        ("low", "Storage   everything is saved. The disk of /home\n"),
+        ("read_only", "Storage   The disk of /home\n"),
+        ("failed", "Storage   The disk of /home\n"),
+    ],
+)
+async def test_status_says_whether_all_is_saved(sheaf: Run, node: FakeNode, state: str, words: str) -> None:
+    node.storage_view = StorageView(state, None if state == "ok" else "The disk of /home.", 0)
+    outcome = await sheaf("status")
+    assert outcome.code == 0
+    assert words in outcome.out
+
+
+@pytest.mark.parametrize(("state", "verdict"), [("low", "warning"), ("read_only", "failure")])
+async def test_doctor_says_that_the_disk_takes_nothing(
+    sheaf: Run, node: FakeNode, state: str, verdict: str
+) -> None:
+    node.storage_view = StorageView(state, "The disk is full.", 0)
+    outcome = await sheaf("doctor", "--json")
+    [finding] = [each for each in json.loads(outcome.out) if each["name"] == "storage"]
+    assert finding["verdict"] == verdict
+    assert "The disk is full." in (finding["detail"], finding["advice"])
 
 
 @pytest.mark.parametrize(

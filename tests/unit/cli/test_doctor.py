@@ -120,7 +120,7 @@ def test_a_wrong_clock_is_found(data_dir: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_no_network_is_found(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sheaf.discovery.network.usable_addresses", lambda _policy: ())
+    monkeypatch.setattr("sheaf.discovery.network.read_addresses", lambda: ())
     assert findings(data_dir)["network"][0]["verdict"] == "warning"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from sheaf.discovery.interfaces import Interface, describe_interfaces, read_interfaces
 from sheaf.discovery.network import InterfaceAddress, InterfacePolicy
 from sheaf.ports import InterfaceStatus
@@ -42,10 +44,11 @@ def test_what_is_all_there_is_is_used() -> None:
     assert "virtual" in described(LOOPBACK, DOCKER)["docker0"].reason
 
 
-def test_an_interface_without_an_address_to_give_away_is_named() -> None:
-    found = described(LOOPBACK, interface("usb0", "fe80::1"))
-    assert used(found) == {"lo"}
-    assert "link-local" in found["usb0"].reason
+@pytest.mark.parametrize("address", ["fe80::1", "169.254.7.7"])
+def test_a_link_local_address_is_enough_and_is_named(address: str) -> None:
+    found = described(LOOPBACK, DOCKER, interface("usb0", address))
+    assert used(found) == {"usb0"}
+    assert "same cable" in found["usb0"].reason
 
 
 def test_an_interface_that_is_not_allowed_is_said_to_be_so() -> None:

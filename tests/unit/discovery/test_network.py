@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 
 from sheaf.discovery import kernel_news, network
 from sheaf.discovery.kernel_news import KernelNews, lost_addresses
-from sheaf.discovery.network import InterfaceAddress, InterfacePolicy, NetworkWatch, read_addresses
+from sheaf.discovery.network import (
+    InterfaceAddress,
+    InterfacePolicy,
+    NetworkWatch,
+    link_addresses,
+    link_interfaces,
+    read_addresses,
+    shown_addresses,
+    usable_addresses,
+)
 from tests.support.channels import eventually
 
 LO = InterfaceAddress("lo", 1, "127.0.0.1")
@@ -38,8 +47,23 @@ def test_virtual_ones_count_when_there_is_nothing_else() -> None:
 
 def test_loopback_counts_when_there_is_nothing_at_all() -> None:
     assert chosen(LO6, LO) == [LO, LO6]
-    assert chosen(LO, LINK) == [LO]
     assert chosen() == []
+
+
+def test_a_link_local_address_is_enough() -> None:
+    assert chosen(LO, LINK) == [LINK]
+    assert chosen(LO, DOCKER, LINK) == [LINK]
+
+
+def test_link_local_addresses_carry_the_scope_of_this_computer(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = InterfacePolicy()
+    monkeypatch.setattr(network, "read_addresses", lambda: (LO, LINK))
+    assert usable_addresses(policy) == ()
+    assert link_addresses(policy) == ("fe80::4%wlan0",)
+    assert link_interfaces(policy) == (3,)
+    assert shown_addresses(policy) == ("fe80::4",), "others put a scope of their own"
+    monkeypatch.setattr(network, "read_addresses", lambda: (LO, LINK, WIFI))
+    assert usable_addresses(policy) == shown_addresses(policy) == ("192.168.1.4",)
 
 
 def test_an_allow_list_is_final() -> None:

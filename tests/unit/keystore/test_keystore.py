@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -141,6 +143,49 @@ async def test_without_the_package_the_refusal_says_how_to_get_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "keyring", None)
-    with pytest.raises(StorageFailure, match="pip install"):
+    with pytest.raises(StorageFailure, match="pip install keyring"):
         await open_keystore("keyring", tmp_path / "a").load("device")
     assert isinstance(open_keystore("auto", tmp_path / "b"), FileKeyStore)
+
+
+SILENT_KEYRING = """
+import asyncio, sys, threading, types
+from sheaf.keystore import os_keyring
+never = threading.Event()
+os_keyring.load_keyring = lambda: types.SimpleNamespace(get_password=lambda *entry: never.wait())
+os_keyring.ANSWER_S_MAX = 0.1
+asyncio.run(os_keyring.KeyringKeyStore(profile="profile").load("device"))
+"""
+
+
+def test_a_keyring_that_never_answers_does_not_keep_the_program_from_ending() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", SILENT_KEYRING], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "The system keyring does not answer. Unlock it and try again." in ended.stderr
+
+
+@pytest.fixture
+def without_modes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system on which every file shows 0777."""
+    monkeypatch.setattr("sheaf.keystore.file.keeps_no_modes", lambda folder: True)
+
+
+@pytest.mark.usefixtures("without_modes")
+async def test_where_no_modes_are_kept_the_advice_is_not_chmod(tmp_path: Path) -> None:
+    (tmp_path / "keys").mkdir(mode=0o777)
+    (tmp_path / "keys").chmod(0o777)
+    with pytest.raises(StorageFailure, match=r"keeps no permissions.*another disk.*--accept-shared-files"):
+        await FileKeyStore(directory=tmp_path / "keys").save("device", b"secret")
+    accepting = FileKeyStore(directory=tmp_path / "keys", accept_shared=True)
+    await accepting.save("device", b"secret")
+    (tmp_path / "keys" / "device").chmod(0o777)
+    assert await accepting.load("device") == b"secret"
+
+
+async def test_a_shared_key_is_refused_where_modes_are_kept_whatever_was_accepted(tmp_path: Path) -> None:
+    store = FileKeyStore(directory=tmp_path / "keys", accept_shared=True)
+    await store.save("device", b"secret")
+    (tmp_path / "keys" / "device").chmod(0o640)
+    with pytest.raises(StorageFailure, match="chmod 600"):
+        await store.load("device")

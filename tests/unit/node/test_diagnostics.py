@@ -119,3 +119,12 @@ def test_every_finding_that_is_not_fine_says_what_to_do() -> None:
     )
     assert len(worst.findings) == 7
     assert all(finding.do for finding in worst.findings)
+
+
+def test_a_computer_with_link_local_addresses_only_is_on_a_network_and_told_how_far_it_reaches() -> None:
+    cable = InterfaceStatus("eth0", ("fe80::4", "169.254.7.7"), True, "it is up")
+    view = surroundings(peers=(AWAY,), interfaces=(cable,))
+    assert not any("no network" in finding.what for finding in view.findings)
+    (finding,) = [finding for finding in view.findings if "link-local" in finding.what]
+    assert finding.level is FindingLevel.HINT
+    assert "link-local" not in str(surroundings(peers=(peer(),), interfaces=(cable,)).findings)

@@ -70,7 +70,7 @@ async def test_a_second_space_is_joined_through_the_connection_that_is_there() -
             view = await bob.join(invitation.ticket)
             await until(lambda join_id=view.join_id: bob.join_status(join_id).state is JoinState.DONE)
         assert {each.space_id for each in bob.spaces()} == set(spaces)
-        assert bob.metrics()["connections_made"] == 1
+        assert bob.metrics()["connections_made_total"] == 1
 
 
 async def test_a_connection_that_breaks_at_once_does_not_hold_up_a_join() -> None:

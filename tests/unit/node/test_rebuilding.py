@@ -134,7 +134,10 @@ async def test_a_space_whose_history_is_damaged_does_not_keep_the_others_from_op
         [first, *_] = [key for key in anns.store._ops if key[0] == damaged]
     del anns.store._ops[first]
     async with running(anns) as (ann,):
-        assert [view.space_id for view in ann.spaces()] == [sound]
+        assert {view.space_id: view.state for view in ann.spaces()} == {
+            sound: "ready",
+            damaged: "unavailable",
+        }
         assert await text_of(ann, doc) == "still here"
         assert ann.status().storage.state == "failed"
         with pytest.raises(StorageFailure):

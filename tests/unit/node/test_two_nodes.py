@@ -271,7 +271,7 @@ async def test_a_failing_disk_closes_the_tabs_and_the_space_comes_back() -> None
         assert listener.ended is not None
         assert listener.ended[0] is CloseCode.STORAGE_FAILED
         assert listener.frames == 0
-        assert ann.status().storage.state == "failed"
+        assert ann.status().storage.state == "read_only"
         anns.store.fail_commits_with = None
         await until(lambda: ann.status().storage.state == "ok")
         assert await text_of(ann, doc) == "kept"

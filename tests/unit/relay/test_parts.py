@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from sheaf.clock import SystemClock, system_entropy
 from sheaf.core.base.errors import TransportFailure, UsageError
+from sheaf.core.base.ids import RendezvousId
 from sheaf.core.wire.relay_frames import Error, Ping, Pong, Refused, TunnelElsewhere, TunnelJoin
 from sheaf.core.wire.relay_requests import (
     MailboxGet,
@@ -27,15 +30,18 @@ from sheaf.core.wire.relay_requests import (
 )
 from sheaf.core.wire.relay_words import ErrorCode, RefusalCode, RelayRefused
 from sheaf.ports.relay import MailboxPage, MailboxStat, StoredItem
+from sheaf.relay.client import Client
 from sheaf.relay.fleet import Fleet, LocalFleet
-from sheaf.relay.limits import RelayLimits, is_private
+from sheaf.relay.hub import Hub
+from sheaf.relay.limits import Addresses, RelayLimits, is_private
 from sheaf.relay.listening import bind_tcp, parse_listen, shown
+from sheaf.relay.metrics import RelayMetrics
 from sheaf.relay.run import Relay, RelaySettings, read_tokens
 from sheaf.relay.store import EMPTY_PAGE, EMPTY_STAT, MailboxStore, OnNews, StoreTotals
 from tests.support.daemon import eventually
 from tests.support.relay import frame_client, running_relay
 
-BOX, TOKEN = b"m" * 16, b"t" * 32
+BOX, TOKEN, RID = b"m" * 16, b"t" * 32, RendezvousId(b"r" * 16)
 LIFE = b"lifetime"
 
 
@@ -142,7 +148,10 @@ class StrangeStore:
         self.hangs = False
         self.fails = False
         self.stat_of: MailboxStat = EMPTY_STAT
-        self.watched: list[bytes] = []
+        self.watched: set[bytes] = set()
+        self.watching = 0
+        self.may_watch = asyncio.Event()
+        self.may_watch.set()
 
     async def _work(self) -> None:
         if self.hangs:
@@ -169,7 +178,9 @@ class StrangeStore:
         return self.stat_of
 
     async def watch(self, mailbox_id: bytes) -> None:
-        self.watched.append(mailbox_id)
+        self.watching += 1
+        await self.may_watch.wait()
+        self.watched.add(mailbox_id)
 
     async def unwatch(self, mailbox_id: bytes) -> None:
         self.watched.remove(mailbox_id)
@@ -207,7 +218,7 @@ async def test_a_store_that_hangs_is_unavailable_and_signalling_goes_on(tmp_path
             1, RefusalCode.UNAVAILABLE
         )
         assert await client.ask(MailboxWatch(2, BOX, TOKEN), Refused) == Refused(2, RefusalCode.UNAVAILABLE)
-        assert relay.strange.watched == []
+        assert relay.strange.watched == set()
         relay.strange.hangs, relay.strange.fails = False, True
         assert await client.ask(MailboxGet(3, BOX, TOKEN, 0, 9), Refused) == Refused(
             3, RefusalCode.UNAVAILABLE
@@ -233,7 +244,7 @@ async def test_a_mailbox_that_fell_back_is_told_as_it_stands_now(tmp_path: Path)
         assert await client.expect(MailboxNews) == MailboxNews(BOX, LIFE, 5)
         await client.send(MailboxUnwatch(BOX), Ping())
         await client.expect(Pong)
-        assert relay.strange.watched == []
+        assert relay.strange.watched == set()
     await relay.close()
 
 
@@ -244,11 +255,62 @@ async def test_the_store_is_let_go_of_with_its_last_watcher(tmp_path: Path) -> N
         async with frame_client(ready.url) as leaving:
             for each in (leaving, staying):
                 await each.ask(MailboxWatch(1, BOX, TOKEN), MailboxNews)
-            assert relay.strange.watched == [BOX]
+            assert relay.strange.watched == {BOX}
         await staying.ask(Ping(), Pong)
-        assert relay.strange.watched == [BOX]
+        assert relay.strange.watched == {BOX}
     await eventually(lambda: not relay.strange.watched)
     await relay.close()
+
+
+async def test_nobody_watches_before_the_store_does_whoever_was_first(tmp_path: Path) -> None:
+    relay = StrangeRelay(settings(tmp_path), clock=SystemClock(), entropy=system_entropy)
+    ready = await relay.start()
+    relay.strange.may_watch.clear()
+    async with frame_client(ready.url) as first, frame_client(ready.url) as second:
+        for client in (first, second):
+            await client.send(MailboxWatch(1, BOX, TOKEN))
+        await eventually(lambda: relay.strange.watching == 2, what="both wait for the store")
+        relay.strange.may_watch.set()
+        for client in (first, second):
+            await client.expect(MailboxNews)
+    await relay.close()
+
+
+class SlowFleet(LocalFleet):
+    """A fleet in which a subscription takes until it is confirmed."""
+
+    def __init__(self) -> None:
+        super().__init__(now=lambda: 0.0, choose=lambda count: 0)
+        self.waiting: list[list[RendezvousId]] = []
+        self.confirmed = asyncio.Event()
+
+    async def subscribe(self, rids: Sequence[RendezvousId]) -> None:
+        self.waiting.append(list(rids))
+        await self.confirmed.wait()
+
+
+async def test_no_subscription_counts_before_the_fleet_has_confirmed_it_whoever_was_first() -> None:
+    fleet = SlowFleet()
+    limits = RelayLimits()
+    hub = Hub(
+        fleet=fleet,
+        limits=limits,
+        addresses=Addresses(limits=limits, now=lambda: 0.0),
+        metrics=RelayMetrics(),
+        entropy=system_entropy,
+    )
+    clients = [cast(Client, SimpleNamespace(rids=None)) for _ in range(2)]
+    first, second = (asyncio.create_task(hub.subscribe(client, [RID])) for client in clients)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert fleet.waiting == [[RID]]
+    assert not first.done()
+    assert not second.done()
+    fleet.confirmed.set()
+    assert await first
+    assert await second
+    assert await hub.subscribe(cast(Client, SimpleNamespace(rids=None)), [RID])
+    assert [rids for rids in fleet.waiting if rids] == [[RID]]
 
 
 class FarFleet(LocalFleet):

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from sheaf.core.base.errors import StorageFailure
 from sheaf.core.wire.relay_words import RefusalCode, RelayRefused
@@ -98,6 +99,30 @@ async def test_a_damaged_file_is_refused_or_says_unavailable(path: Path) -> None
         await store.put(BOX, HASH, b"more")
     assert refusal.value.code is RefusalCode.UNAVAILABLE
     await store.close()
+
+
+async def test_an_empty_store_is_filled_again_and_the_operator_is_told(path: Path) -> None:
+    with capture_logs() as at_first:
+        await (await opened(path)).close()
+    os.truncate(path, 0)
+    with capture_logs() as then:
+        store = await opened(path)
+    assert [line["event"] for line in at_first] == []
+    assert [line["event"] for line in then] == [
+        "the store was empty: people's devices upload again what they still need"
+    ]
+    await store.put(BOX, HASH, b"item")
+    await store.close()
+
+
+async def test_a_folder_is_no_store(path: Path) -> None:
+    make_folder(path)
+    with pytest.raises(StorageFailure, match=r"is a folder\. Choose a file in it"):
+        await opened(path)
+
+
+def make_folder(path: Path) -> None:
+    path.mkdir(parents=True)
 
 
 async def test_two_relays_do_not_share_a_file(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The listener among strangers (PROTOCOL §6, §11; TRAPS 11; FAULTS A3 in the LAN form)."""
+"""The listener among strangers (PROTOCOL §6, §11; FAULTS A3 in the LAN form)."""
 
 from __future__ import annotations
 

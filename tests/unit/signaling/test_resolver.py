@@ -1,4 +1,4 @@
-"""Looking names up: nobody waits for a resolver that does not answer (TRAPS 1.1, FAULTS N5)."""
+"""Looking names up: nobody waits for a resolver that does not answer (FAULTS N5)."""
 
 from __future__ import annotations
 
@@ -39,6 +39,18 @@ async def test_literals_are_never_looked_up() -> None:
     resolver = Resolver(lookup=fail)
     assert await resolver.addresses("127.0.0.1", 80) == [(socket.AF_INET, ("127.0.0.1", 80))]
     assert (await resolver.addresses("::1", 80))[0][0] == socket.AF_INET6
+
+
+async def test_a_link_local_address_is_tried_on_each_link_of_this_computer() -> None:
+    resolver = Resolver(links=lambda: (3, 7))
+    assert await resolver.addresses("fe80::1", 80) == [
+        (socket.AF_INET6, ("fe80::1", 80, 0, 3)),
+        (socket.AF_INET6, ("fe80::1", 80, 0, 7)),
+    ]
+    assert await resolver.addresses("fd00::1", 80) == [(socket.AF_INET6, ("fd00::1", 80, 0, 0))]
+    assert await resolver.addresses("169.254.1.1", 80) == [(socket.AF_INET, ("169.254.1.1", 80))]
+    named = f"fe80::1%{socket.if_indextoname(1)}"
+    assert await resolver.addresses(named, 80) == [(socket.AF_INET6, ("fe80::1", 80, 0, 1))]
 
 
 async def test_a_name_is_found() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import os
 import random
@@ -14,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.core.base.errors import StorageFailure
+from sheaf.core.base.errors import DiskFull, StorageFailure
 from sheaf.storage import database as database_module
+from sheaf.storage import failures, room
 from sheaf.storage.database import WAL_ALARM_BYTES, Database, open_database
 from sheaf.storage.migrate import known_migrations
 from sheaf.storage.session import Session
@@ -175,7 +177,7 @@ async def test_a_full_disk_is_said_in_words_reads_go_on_and_it_recovers(database
     pages = await database.read(lambda session: session.rows("PRAGMA page_count")[0][0])
     await database.read(lambda session: session.rows(f"PRAGMA max_page_count = {pages}"))
     for _ in range(3):
-        with pytest.raises(StorageFailure, match=r"disk is full.*Free some space"):
+        with pytest.raises(StorageFailure, match=r"disk is full.*Make room on"):
             await database.write(partial(put, name="big", size=100_000))
     assert await database.read(names) == ["before"]
     await database.read(lambda session: session.rows("PRAGMA max_page_count = 1000000"))
@@ -188,9 +190,90 @@ async def test_s6_after_a_failed_fsync_nothing_is_written_any_more(database: Dat
     fsync_failed = sqlite_error(sqlite3.SQLITE_IOERR_FSYNC, "SQLITE_IOERR_FSYNC")
     with pytest.raises(StorageFailure, match="SQLITE_IOERR_FSYNC"):
         await database.write(raising(fsync_failed))
-    with pytest.raises(StorageFailure, match="until Sheaf is restarted"):
+    with pytest.raises(StorageFailure, match="SQLITE_IOERR_FSYNC"):
         await database.write(partial(put, name="after"))
     assert await database.read(names) == ["before"]
+
+
+async def test_s6_after_a_failed_fsync_a_new_connection_writes_on(database: Database) -> None:
+    await database.write(partial(put, name="before"))
+    first = await database.read(lambda session: session.connection)
+    with pytest.raises(StorageFailure):
+        await database.write(raising(sqlite_error(sqlite3.SQLITE_IOERR_FSYNC, "SQLITE_IOERR_FSYNC")))
+    await database.mend()
+    await database.write(partial(put, name="later"))
+    assert await database.read(lambda session: session.connection) is not first
+    assert await database.read(names) == ["before", "later"]
+
+
+async def test_a_database_that_is_gone_is_not_made_anew_while_a_daemon_runs(
+    database: Database, tmp_path: Path
+) -> None:
+    with pytest.raises(StorageFailure):
+        await database.write(raising(sqlite_error(sqlite3.SQLITE_IOERR_FSYNC, "SQLITE_IOERR_FSYNC")))
+    away = tmp_path / "away.db"
+    await database.read(lambda session: session.connection.close())  # so that nothing is written at its end
+    (tmp_path / "sheaf.db").rename(away)
+    with pytest.raises(StorageFailure, match="cannot be opened"):
+        await database.mend()
+    assert not (tmp_path / "sheaf.db").exists()
+    away.rename(tmp_path / "sheaf.db")
+    await database.mend()
+    await database.write(partial(put, name="after"))
+
+
+async def test_nothing_is_mended_while_the_disk_still_refuses(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(number: int) -> Callable[[Path], None]:
+        def try_writing(_folder: Path) -> None:
+            raise OSError(number, os.strerror(number))
+
+        return try_writing
+
+    with pytest.raises(StorageFailure):
+        await database.write(raising(sqlite_error(sqlite3.SQLITE_IOERR_FSYNC, "SQLITE_IOERR_FSYNC")))
+    for number, sentence in ((errno.EROFS, "Read-only file system"), (errno.EDQUOT, "The disk is full")):
+        monkeypatch.setattr(room, "try_writing", refuse(number))
+        with pytest.raises(StorageFailure, match=sentence):
+            await database.mend()
+        with pytest.raises(StorageFailure):
+            await database.write(partial(put, name="too early"))
+    monkeypatch.setattr(room, "free_bytes", lambda _folder: 100_000)
+    with pytest.raises(DiskFull):
+        await database.mend()
+    assert await database.read(names) == []
+
+
+async def test_a_malformed_file_is_not_written_to_by_a_new_connection_either(database: Database) -> None:
+    with pytest.raises(StorageFailure):
+        await database.write(raising(sqlite_error(sqlite3.SQLITE_CORRUPT, "SQLITE_CORRUPT")))
+    with pytest.raises(StorageFailure, match="damaged"):
+        await database.mend()
+    with pytest.raises(StorageFailure, match="damaged"):
+        await database.write(partial(put, name="after"))
+
+
+async def test_a_used_up_quota_is_a_full_disk(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite calls everything but ENOSPC a disk error."""
+
+    def over_quota(_folder: Path) -> None:
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    monkeypatch.setattr(failures, "try_writing", over_quota)
+    with pytest.raises(DiskFull, match="The disk is full"):
+        await database.write(raising(sqlite_error(sqlite3.SQLITE_IOERR_WRITE, "SQLITE_IOERR_WRITE")))
+
+
+async def test_a_refusal_of_the_disk_is_told_and_a_defect_is_not(database: Database) -> None:
+    told: list[str] = []
+    database.on_refused = lambda failure: told.append(str(failure))
+    with pytest.raises(ValueError, match="a bug"):
+        await database.write(raising(ValueError("a bug")))
+    assert told == []
+    with pytest.raises(StorageFailure):
+        await database.write(raising(sqlite_error(sqlite3.SQLITE_FULL, "SQLITE_FULL")))
+    assert [text.startswith("The disk is full") for text in told] == [True]
 
 
 async def test_an_error_of_a_query_is_a_storage_failure(database: Database) -> None:
@@ -271,7 +354,7 @@ async def test_closing_empties_and_removes_the_wal(tmp_path: Path) -> None:
 
 
 async def test_a_stream_left_early_closes_its_cursor(database: Database) -> None:
-    """An open cursor would keep every checkpoint from finishing (TRAPS 1.4)."""
+    """An open cursor would keep every checkpoint from finishing."""
     for number in range(100):
         await database.write(partial(put, name=str(number), size=5_000))
 

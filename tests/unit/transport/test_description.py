@@ -1,4 +1,4 @@
-"""Which descriptions and candidates of a peer are believed (TRAPS 1.1, FAULTS N19)."""
+"""Which descriptions and candidates of a peer are believed (FAULTS N19)."""
 
 from __future__ import annotations
 
@@ -43,6 +43,13 @@ def at(address: str, **changes: object) -> Candidate:
 )
 def test_private_and_public_unicast_addresses_are_tried(address: str) -> None:
     assert is_usable(at(address), is_loopback_allowed=False)
+
+
+def test_link_local_ipv6_is_tried_only_from_links_of_our_own_and_never_with_a_foreign_scope() -> None:
+    assert not is_usable(at("fe80::1"), is_loopback_allowed=False)
+    assert is_usable(at("fe80::1"), is_loopback_allowed=False, is_link_allowed=True)
+    assert not is_usable(at("fe80::1%eth0"), is_loopback_allowed=False, is_link_allowed=True)
+    assert usable_candidates([at("fe80::1")], is_loopback_allowed=True) == ()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""WebRTC connections: what they survive, refuse and give back (TRAPS 1.1, FAULTS N6, N9, N19, N20)."""
+"""WebRTC connections: what they survive, refuse and give back (FAULTS N6, N9, N19, N20)."""
 
 from __future__ import annotations
 
@@ -28,6 +28,21 @@ async def sides() -> AsyncIterator[tuple[WebRtc, WebRtc]]:
     yield made
     for side in made:
         await side.close()
+
+
+async def test_link_local_addresses_are_offered_on_the_lan_only() -> None:
+    asked: list[bool] = []
+
+    def links() -> list[str]:
+        asked.append(True)
+        return []
+
+    side = WebRtc(addresses=lambda: ["127.0.0.1"], link_addresses=links)
+    for use_stun in (True, False):
+        attempt = await side.offer(use_stun=use_stun)
+        await attempt.close()
+        assert bool(asked) is not use_stun
+    await side.close()
 
 
 Joined = tuple[WebRtcChannel, WebRtcChannel, Recorder, Recorder]
@@ -69,9 +84,8 @@ async def still_works(link: Joined) -> None:
 
 async def test_connects_quickly_and_describes_the_path(sides: tuple[WebRtc, WebRtc]) -> None:
     await sides[0].warm_up()
-    begin = time.monotonic()
-    link = await joined(sides)
-    assert time.monotonic() - begin < 1.0
+    async with asyncio.timeout(5):  # aiortc's own stall for STUN, which must not be there
+        link = await joined(sides)
     assert "127.0.0.1:" in link[0].description
     assert link[0].description.endswith("(udp, host)")
     await still_works(link)

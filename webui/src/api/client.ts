@@ -1,4 +1,4 @@
-/** The daemon's HTTP API (INTERFACES, HTTP). Knows addresses and problems; nothing of stores or screens. */
+/** The daemon's HTTP API (openapi.json). Knows addresses and problems; nothing of stores or screens. */
 import type { Delivery } from "../model/delivery";
 import type { DocumentId, SpaceId } from "../model/identifiers";
 import type { Document, Invitation, Join, Member, Peer, Space, Status } from "../model/library";
@@ -12,6 +12,8 @@ const request_timeout_ms = 15_000;
 interface Call {
   method?: "GET" | "POST" | "PATCH" | "DELETE";
   body?: unknown;
+  /** The request is sent to its end when the window closes; its body may have 64 KiB. */
+  keepalive?: boolean;
 }
 
 function isProblem(value: unknown): value is Problem {
@@ -32,11 +34,15 @@ async function failureOf(response: Response): Promise<ApiError> {
 }
 
 export function createApi(base = "/api/v1"): SheafApi {
-  async function call(path: string, { method = "GET", body }: Call = {}): Promise<Response> {
+  async function call(
+    path: string,
+    { method = "GET", body, keepalive = false }: Call = {},
+  ): Promise<Response> {
     let response: Response;
     try {
       response = await fetch(`${base}${path}`, {
         method,
+        keepalive,
         credentials: "same-origin",
         cache: "no-store",
         signal: AbortSignal.timeout(request_timeout_ms),
@@ -66,6 +72,7 @@ export function createApi(base = "/api/v1"): SheafApi {
     status: () => read<Status>("/status"),
     updateProfile: async (profile) => void (await call("/profile", { method: "PATCH", body: profile })),
     spaces: async () => (await read<{ spaces: Space[] }>("/spaces")).spaces,
+    space: (id) => read<Space>(space(id)),
     createSpace: (name) => read<Space>("/spaces", { method: "POST", body: { name } }),
     renameSpace: (id, name) => read<Space>(space(id), { method: "PATCH", body: { name } }),
     setRelays: (id, relay_urls) => read<Space>(space(id), { method: "PATCH", body: { relay_urls } }),
@@ -73,7 +80,8 @@ export function createApi(base = "/api/v1"): SheafApi {
     documents: async (id) => (await read<{ documents: Document[] }>(`${space(id)}/documents`)).documents,
     document: (id) => read<Document>(document(id)),
     createDocument: (id, body) => read<Document>(`${space(id)}/documents`, { method: "POST", body }),
-    updateDocument: (id, body) => read<Document>(document(id), { method: "PATCH", body }),
+    updateDocument: (id, body, { outlives } = { outlives: false }) =>
+      read<Document>(document(id), { method: "PATCH", body, keepalive: outlives }),
     invitations: async (id) =>
       (await read<{ invitations: Invitation[] }>(`${space(id)}/invitations`)).invitations,
     createInvitation: (id, body) => read<Invitation>(`${space(id)}/invitations`, { method: "POST", body }),

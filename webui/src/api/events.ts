@@ -23,6 +23,7 @@ const names = [
   "profile_changed",
   "delivery_changed",
   "relays_changed",
+  "clones_changed",
   "relay_warning",
   "resync",
 ] as const satisfies readonly DaemonEvent["type"][];
@@ -41,6 +42,7 @@ function parseFields(data: string): Fields {
 const troubles: readonly string[] = ["rolled_back", "lost", "full"] satisfies RelayTrouble[];
 const isTrouble = (value: unknown): value is RelayTrouble =>
   typeof value === "string" && troubles.includes(value);
+const storageStates = ["ok", "low", "read_only", "failed"] as const;
 const textOf = (value: unknown): string | null => (typeof value === "string" ? value : null);
 const spaceOf = (fields: Fields): SpaceId | null => parseSpaceId(textOf(fields.space_id) ?? "");
 
@@ -69,13 +71,16 @@ export function parseEvent(type: DaemonEvent["type"], data: string): DaemonEvent
     case "peers_changed":
     case "profile_changed":
     case "relays_changed":
+    case "clones_changed":
     case "resync":
       return { type };
     case "join_changed":
       return typeof fields.join_id === "string" ? { type, join_id: fields.join_id } : null;
     case "storage_changed": {
-      const state = fields.state;
-      if (state !== "ok" && state !== "read_only" && state !== "failed") return null;
+      const said = textOf(fields.state);
+      if (said === null) return null;
+      // A state this editor does not know is not a good one: that is all it needs to know.
+      const state = storageStates.find((known) => known === said) ?? "failed";
       return { type, storage: { state, detail: textOf(fields.detail) } };
     }
   }

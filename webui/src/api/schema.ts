@@ -127,7 +127,7 @@ export interface paths {
          * Events
          * @description `documents_changed`, `spaces_changed`, `members_changed`, `invitations_changed`, `peers_changed`,
          *     `join_changed`, `storage_changed`, `profile_changed`, `delivery_changed`, `relays_changed`,
-         *     `relay_warning`; `resync` after an overflow. Refetch on each.
+         *     `clones_changed`, `relay_warning`; `resync` after an overflow. Refetch on each.
          */
         get: operations["events_api_v1_events_get"];
         put?: never;
@@ -494,6 +494,22 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * Clone
+         * @description A device whose identity two computers use: a copied data folder. `what` says so, `do` what to do.
+         */
+        Clone: {
+            /** Device Id */
+            device_id: string;
+            /** Do */
+            do: string;
+            /** Is Self */
+            is_self: boolean;
+            /** Noticed At */
+            noticed_at: string;
+            /** What */
+            what: string;
+        };
         /**
          * CodeState
          * @description What became of a spoken code.
@@ -1113,6 +1129,8 @@ export interface components {
          * @description Everything about the daemon at one glance.
          */
         Status: {
+            /** Clones */
+            clones: components["schemas"]["Clone"][];
             /** Data Dir */
             data_dir: string;
             /** Device Id */
@@ -1144,7 +1162,8 @@ export interface components {
         };
         /**
          * Storage
-         * @description Whether edits reach the disk.
+         * @description Whether edits reach the disk: `ok`; `low`, but there is little room; `read_only`, they do not, but
+         *     reading goes on; `failed`, something cannot even be read.
          */
         Storage: {
             /** Detail */

@@ -29,6 +29,9 @@ const laptopLine: Readonly<Record<SaveState, string>> = {
   unsaved:
     "Your last words are kept in this browser. They move to the laptop's disk as soon as Sheaf runs again.",
   offline: "Sheaf is not running. All you wrote is on this laptop; go on writing, this browser keeps it.",
+  held: "Its disk does not take your last words. They are kept in this browser and saved by themselves as soon as it does.",
+  paused: "Its disk takes nothing new right now. All you wrote until then is on it.",
+  window: "Your last words are only in this window. Copy them, or keep it open until they are saved.",
   readonly: "You were invited as a reader. What others write arrives here.",
 };
 

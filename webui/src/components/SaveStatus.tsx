@@ -6,6 +6,7 @@ import {
   CircleHelp,
   CloudOff,
   Eye,
+  HardDrive,
   LoaderCircle,
   Mailbox,
   TriangleAlert,
@@ -27,6 +28,9 @@ const icons: Readonly<Record<Exclude<SaveState, "saved">, ReactNode>> = {
   unsaved: <TriangleAlert size={15} />,
   offline: <CloudOff size={15} />,
   readonly: <BookOpen size={15} />,
+  held: <HardDrive size={15} />,
+  paused: <HardDrive size={15} />,
+  window: <TriangleAlert size={15} />,
 };
 
 const headlineIcons: Readonly<Record<Headline, ReactNode>> = {

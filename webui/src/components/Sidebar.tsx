@@ -114,6 +114,7 @@ function SpaceNote({ space }: { space: Space }) {
     );
   }
   if (space.state === "joining") return <span className="tag">joining</span>;
+  if (space.state === "unavailable") return <span className="tag">not readable</span>;
   if (space.role === "reader") return <span className="tag">reading</span>;
   return null;
 }

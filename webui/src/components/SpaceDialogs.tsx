@@ -5,11 +5,15 @@ import { shortcuts } from "../editor/shortcuts";
 import { explain, useActions } from "../hooks/actions";
 import { useApp } from "../hooks/app";
 import { useSpace } from "../hooks/library";
+import type { SessionRegistry } from "../hooks/sessions";
 import { useStore } from "../hooks/store";
-import type { SpaceId } from "../model/identifiers";
+import type { DocumentId, SpaceId } from "../model/identifiers";
 import { type Role, titleOf } from "../model/library";
 import { relativeTime } from "../model/time";
 import { trashed } from "../model/tree";
+import type { WaitingDocument } from "../model/unsaved";
+import { wordsInWords } from "../model/words";
+import { withLocalCopy } from "../sync/local-copy";
 import { Avatar } from "./Avatar";
 import { Button, Field, Switch } from "./controls";
 import { Dialog } from "./Dialog";
@@ -103,12 +107,26 @@ export function RenameSpaceDialog({ spaceId, onClose }: { spaceId: SpaceId; onCl
   );
 }
 
+/** The browser's copies go with the space, except those with words that were never saved. */
+async function forgetCopies(sessions: SessionRegistry, documents: readonly DocumentId[]): Promise<void> {
+  for (const documentId of await withLocalCopy(documents)) {
+    await sessions.forget(documentId, { onlySaved: true }).catch(() => false);
+  }
+}
+
 export function LeaveSpaceDialog({ spaceId, onClose }: { spaceId: SpaceId; onClose: () => void }) {
-  const { library, navigation, overlays } = useApp();
+  const { library, navigation, overlays, sessions, handover } = useApp();
   const space = useSpace(spaceId);
+  const waiting = useStore(handover).filter(
+    ({ documentId }) => library.find(documentId)?.space_id === spaceId,
+  );
+  const nameWaiting = ({ documentId, words }: WaitingDocument) =>
+    `“${titleOf(library.find(documentId) ?? { title: "" })}”, ${wordsInWords(words)}`;
   const leave = async () => {
+    const documents = (library.get().documents[spaceId] ?? []).map(({ document_id }) => document_id);
     try {
       await library.leaveSpace(spaceId);
+      void forgetCopies(sessions, documents);
       onClose();
       navigation.go({ page: "home" });
     } catch (error) {
@@ -132,6 +150,12 @@ export function LeaveSpaceDialog({ spaceId, onClose }: { spaceId: SpaceId; onClo
         Its pages are removed from this laptop. The others keep theirs. What you wrote and nobody has received
         yet is lost, so look first at what it says above your pages.
       </p>
+      {waiting.length > 0 ? (
+        <p className="lead" data-testid="leave-unsaved">
+          Words that Sheaf has not saved yet stay in this browser until you remove them:{" "}
+          {waiting.map(nameWaiting).join("; ")}. Nobody in the space gets them.
+        </p>
+      ) : null}
     </Dialog>
   );
 }
@@ -285,6 +309,12 @@ export function ProfileDialog({ onClose }: { onClose: () => void }) {
           <dd>{status.version}</dd>
           <dt>Kept in</dt>
           <dd>{status.data_dir}</dd>
+          <dt>Contains</dt>
+          <dd>
+            <a href="/third-party-licenses.txt" target="_blank" rel="noreferrer">
+              npm packages and their licences
+            </a>
+          </dd>
         </dl>
       ) : null}
     </Dialog>

@@ -1,4 +1,4 @@
-/** The title: a line of the page that lives in the space's index, so it is sent on its own. */
+/** The title: a line of the page that lives in the space's index, so it is sent on its own. Kept with each letter. */
 import { type KeyboardEvent, useEffect, useRef, useState } from "react";
 import { useActions } from "../hooks/actions";
 import { useApp } from "../hooks/app";
@@ -14,12 +14,11 @@ interface TitleFieldProps {
 }
 
 export function TitleField({ document, readOnly, onLeave }: TitleFieldProps) {
-  const { overlays } = useApp();
+  const { overlays, library } = useApp();
   const actions = useActions();
   const fresh = useStore(overlays.freshDocument);
   const [draft, setDraft] = useState<string | null>(null);
   const timer = useRef<ReturnType<typeof setTimeout> | null>(null);
-  const unsent = useRef<string | null>(null);
   const field = useRef<HTMLTextAreaElement | null>(null);
   const id = document.document_id;
 
@@ -27,9 +26,7 @@ export function TitleField({ document, readOnly, onLeave }: TitleFieldProps) {
   send.current = () => {
     if (timer.current) clearTimeout(timer.current);
     timer.current = null;
-    const title = unsent.current;
-    unsent.current = null;
-    if (title !== null) void actions.rename(id, title);
+    void actions.sendTitle(id);
   };
   // Whatever was typed is sent when the page is left before the pause is over.
   useEffect(() => () => send.current(), []);
@@ -64,7 +61,7 @@ export function TitleField({ document, readOnly, onLeave }: TitleFieldProps) {
         onChange={(event) => {
           const title = event.target.value.replace(/\n/g, " ");
           setDraft(title);
-          unsent.current = title;
+          library.draftTitle(id, title);
           if (timer.current) clearTimeout(timer.current);
           timer.current = setTimeout(() => send.current(), pause_ms);
         }}

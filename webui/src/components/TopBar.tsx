@@ -5,7 +5,7 @@ import { useApp } from "../hooks/app";
 import { useVisitors } from "../hooks/document";
 import { useCurrentSpaceId, useDocument, useSpace, useTree } from "../hooks/library";
 import { useStore } from "../hooks/store";
-import { titleOf } from "../model/library";
+import { isReadOnly, isSaving, titleOf } from "../model/library";
 import { listNames, saveState } from "../model/saving";
 import { pathTo } from "../model/tree";
 import type { DocumentSession } from "../sync/session";
@@ -87,15 +87,19 @@ function Crumbs() {
 }
 
 function SessionStatus({ session }: { session: DocumentSession }) {
+  const { library } = useApp();
   const state = useStore(session.state);
   const document = useDocument(session.documentId);
   const space = useSpace(document?.space_id ?? null);
   const visitors = useVisitors(session);
+  const { storage } = useStore(library).status ?? {};
   if (!document) return null;
   const save = saveState({
+    isStorageRefused: state.isStorageRefused || !isSaving(storage),
+    kept: state.kept,
     online: state.link.kind === "online",
     pending: state.pending,
-    readOnly: state.readOnly || space?.role === "reader",
+    readOnly: state.readOnly || isReadOnly(space),
   });
   const connecting = state.link.kind === "connecting" && !state.pending;
   const rest = visitors.length - faces_max;

@@ -18,6 +18,8 @@ export interface Actions {
   trash(documentId: DocumentId): Promise<void>;
   restore(documentId: DocumentId): Promise<void>;
   rename(documentId: DocumentId, title: string): Promise<void>;
+  /** Sends the title that was typed last. */
+  sendTitle(documentId: DocumentId): Promise<void>;
 }
 
 function actionsOf(app: App): Actions {
@@ -64,6 +66,7 @@ function actionsOf(app: App): Actions {
       }),
     restore,
     rename: (documentId, title) => attempt(() => library.setTitle(documentId, title)),
+    sendTitle: (documentId) => attempt(() => library.sendTitle(documentId)),
   };
 }
 

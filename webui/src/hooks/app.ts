@@ -10,6 +10,7 @@ import type { Navigation } from "../stores/navigation";
 import type { Overlays } from "../stores/overlays";
 import type { PeopleStore } from "../stores/people";
 import type { PreferencesStore } from "../stores/preferences";
+import type { Handover } from "../sync/handover";
 import type { SessionRegistry } from "./sessions";
 
 export interface App {
@@ -23,6 +24,7 @@ export interface App {
   overlays: Overlays;
   daemon: Store<DaemonLink>;
   sessions: SessionRegistry;
+  handover: Handover;
 }
 
 export const AppContext = createContext<App | null>(null);

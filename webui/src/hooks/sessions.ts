@@ -4,6 +4,7 @@
  */
 import { useEffect, useState } from "react";
 import type { DocumentId } from "../model/identifiers";
+import { forgetDocument } from "../sync/forgetting";
 import { type DocumentSession, openSession } from "../sync/session";
 
 const linger_ms = 1_500;
@@ -11,9 +12,16 @@ const linger_ms = 1_500;
 export interface SessionRegistry {
   acquire(documentId: DocumentId): DocumentSession;
   release(documentId: DocumentId): void;
-  /** Forgets a document that has ended (gone, refused), so that the next visit starts anew. */
-  discard(documentId: DocumentId): void;
+  /**
+   * Closes a document here and removes this browser's copy of it; with `onlySaved`, unless there are edits in it
+   * that no daemon acknowledged. False when it was not removed.
+   */
+  forget(documentId: DocumentId, options?: { onlySaved: boolean }): Promise<boolean>;
   nudge(): void;
+  /** The window may end now. */
+  flush(): void;
+  /** The session of a document this window shows. */
+  peek(documentId: DocumentId): DocumentSession | null;
 }
 
 interface Entry {
@@ -25,8 +33,9 @@ interface Entry {
 export function createSessions(): SessionRegistry {
   const entries = new Map<DocumentId, Entry>();
   const close = (documentId: DocumentId) => {
-    entries.get(documentId)?.session.close();
+    const entry = entries.get(documentId);
     entries.delete(documentId);
+    entry?.session.close();
   };
   return {
     acquire(documentId) {
@@ -43,10 +52,17 @@ export function createSessions(): SessionRegistry {
       entry.holders -= 1;
       if (entry.holders === 0) entry.timer = setTimeout(() => close(documentId), linger_ms);
     },
-    discard: close,
+    forget(documentId, options) {
+      close(documentId);
+      return forgetDocument(documentId, options);
+    },
     nudge() {
       for (const { session } of entries.values()) session.nudge();
     },
+    flush() {
+      for (const { session } of entries.values()) session.flush();
+    },
+    peek: (documentId) => entries.get(documentId)?.session ?? null,
   };
 }
 

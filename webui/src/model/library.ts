@@ -15,11 +15,16 @@ export interface Space {
   role: Role;
   member_count: number;
   document_count: number;
-  state: "ready" | "joining";
+  /** `unavailable`: it is here, but cannot be opened now; nothing about its pages is known. */
+  state: "ready" | "joining" | "unavailable";
   /** Where the space's devices meet when they share no network; without tokens. */
   relay_urls: string[];
   delivery: SpaceDelivery;
 }
+
+/** Whether the person may only read the space. Of one that cannot be opened now the role is not known. */
+export const isReadOnly = (space: Pick<Space, "role" | "state"> | null): boolean =>
+  space !== null && space.role === "reader" && space.state !== "unavailable";
 
 export interface Document {
   document_id: DocumentId;
@@ -58,10 +63,24 @@ export interface Peer {
 }
 
 export interface StorageState {
-  state: "ok" | "read_only" | "failed";
+  /** `low`: saved, but there is little room. `read_only`: not saved. `failed`: something cannot even be read. */
+  state: "ok" | "low" | "read_only" | "failed";
   detail: string | null;
   unsent_edits: number;
 }
+
+/** A device whose identity two computers use: one has a copy of the other's data folder. In the daemon's words. */
+export interface Clone {
+  device_id: DeviceId;
+  is_self: boolean;
+  noticed_at: string;
+  what: string;
+  do: string;
+}
+
+/** Whether what is written reaches the disk. Before the daemon has said anything, nothing is wrong. */
+export const isSaving = (storage: Pick<StorageState, "state"> | null | undefined): boolean =>
+  !storage || storage.state === "ok" || storage.state === "low";
 
 export interface Status {
   version: string;
@@ -77,6 +96,7 @@ export interface Status {
   /** Changes in open editors that build on what has not come to this laptop yet. */
   held_changes: number;
   relays: RelayStatus[];
+  clones: Clone[];
   /** Others are told when this person has seen their changes. */
   share_seen: boolean;
   spaces: Space[];
@@ -152,6 +172,7 @@ export type DaemonEvent =
   | { type: "profile_changed" }
   | { type: "delivery_changed"; space_id: SpaceId; document_id: DocumentId | null }
   | { type: "relays_changed" }
+  | { type: "clones_changed" }
   | { type: "relay_warning"; url: string; space_id: SpaceId; kind: RelayTrouble; detail: string | null }
   /** So much changed that the daemon stopped counting: fetch everything. */
   | { type: "resync" };

@@ -31,6 +31,21 @@ export function describeFailure(failure: ApiFailure): string {
   }
 }
 
+/** The daemon spoke, and it is its last word: asking again gives the same answer. */
+export function isFinal(error: unknown): boolean {
+  if (!(error instanceof ApiError) || error.failure.kind !== "problem") return false;
+  const { status } = error.failure;
+  return status >= 400 && status < 500 && ![408, 425, 429].includes(status);
+}
+
+/** The daemon spoke, and said that it does not know what was asked for. */
+export const isNotFound = (error: unknown): boolean =>
+  error instanceof ApiError && error.failure.kind === "problem" && error.failure.status === 404;
+
+/** The daemon spoke: it is there, whatever it cannot do. */
+export const isAnswered = (error: unknown): boolean =>
+  error instanceof ApiError && error.failure.kind === "problem";
+
 export interface DocumentPatch {
   title?: string;
   parent_id?: DocumentId | null;
@@ -54,6 +69,7 @@ export interface SheafApi {
   status(): Promise<Status>;
   updateProfile(profile: ProfilePatch): Promise<void>;
   spaces(): Promise<Space[]>;
+  space(spaceId: SpaceId): Promise<Space>;
   createSpace(name: string): Promise<Space>;
   renameSpace(spaceId: SpaceId, name: string): Promise<Space>;
   setRelays(spaceId: SpaceId, urls: readonly string[]): Promise<Space>;
@@ -64,7 +80,12 @@ export interface SheafApi {
     spaceId: SpaceId,
     document: { title: string; type: DocumentType; parent_id: DocumentId | null },
   ): Promise<Document>;
-  updateDocument(documentId: DocumentId, patch: DocumentPatch): Promise<Document>;
+  /** `outlives`: the request is sent to its end when the window closes. */
+  updateDocument(
+    documentId: DocumentId,
+    patch: DocumentPatch,
+    options?: { outlives: boolean },
+  ): Promise<Document>;
   invitations(spaceId: SpaceId): Promise<Invitation[]>;
   createInvitation(spaceId: SpaceId, invitation: InvitationRequest): Promise<Invitation>;
   revokeInvitation(spaceId: SpaceId, invitationId: string): Promise<void>;

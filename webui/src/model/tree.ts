@@ -54,6 +54,20 @@ export function buildTree(documents: readonly Document[]): TreeNode[] {
   return roots;
 }
 
+/** The nearest page above a document that is in the trash and takes it out of the tree; null when none is. */
+export function trashedAbove(documents: readonly Document[], id: DocumentId): Document | null {
+  const byId = new Map(documents.map((document) => [document.document_id, document]));
+  const seen = new Set<DocumentId>([id]);
+  let parent = byId.get(id)?.parent_id ?? null;
+  while (parent !== null && !seen.has(parent)) {
+    seen.add(parent);
+    const document = byId.get(parent);
+    if (document?.trashed) return document;
+    parent = document?.parent_id ?? null;
+  }
+  return null;
+}
+
 export function trashed(documents: readonly Document[]): Document[] {
   return documents
     .filter((document) => document.trashed)

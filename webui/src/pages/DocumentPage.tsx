@@ -1,18 +1,22 @@
 /** One document: title, paper, and what there is to say about its state. */
-import { FileQuestion, FileX2, LoaderCircle, PlugZap } from "lucide-react";
+import { FileQuestion, HardDrive, LoaderCircle, PlugZap } from "lucide-react";
 import { lazy, Suspense, useEffect, useRef, useState } from "react";
 import { Button, EmptyState } from "../components/controls";
+import { SaveCopyButtons } from "../components/KeptWords";
+import { Banner, StateBanner } from "../components/StateBanner";
 import { TitleField } from "../components/TitleField";
-import { plainTextOf } from "../editor/plain-text";
-import { explain, useActions } from "../hooks/actions";
+import { wholeText } from "../editor/markdown-copy";
 import { useApp } from "../hooks/app";
-import { useCopy } from "../hooks/clipboard";
 import { type PageEditorCallbacks, usePageEditor, useTextEditor } from "../hooks/document";
 import { useDocument, useSpace } from "../hooks/library";
+import { useStanding } from "../hooks/standing";
 import { useStore } from "../hooks/store";
 import type { DocumentId } from "../model/identifiers";
-import { type Document, titleOf } from "../model/library";
-import type { DocumentSession, SessionState } from "../sync/session";
+import { type Document, isReadOnly, titleOf, untitled } from "../model/library";
+import type { Standing } from "../model/standing";
+import { countWords, wordsInWords } from "../model/words";
+import type { DocumentSession } from "../sync/session";
+import { readNotes } from "../sync/unsaved-notes";
 
 const PageSurface = lazy(async () => ({ default: (await import("../components/PageSurface")).PageSurface }));
 
@@ -22,18 +26,10 @@ interface DocumentPageProps {
 }
 
 export function DocumentPage({ documentId, session }: DocumentPageProps) {
-  const { library, preferences, daemon } = useApp();
+  const { preferences } = useApp();
   const document = useDocument(documentId);
-  const link = useStore(daemon);
-  const [missing, setMissing] = useState<string | null>(null);
-  const known = document !== null;
-
   // A link may be opened before any list that holds the document.
-  useEffect(() => {
-    setMissing(null);
-    if (known || link !== "online") return;
-    library.lookUp(documentId).catch((error: unknown) => setMissing(explain(error)));
-  }, [documentId, known, link, library]);
+  const standing = useStanding(documentId, document !== null);
 
   const spaceId = document?.space_id;
   useEffect(() => {
@@ -50,12 +46,23 @@ export function DocumentPage({ documentId, session }: DocumentPageProps) {
   if (document) lastKnown.current = document;
   const shown = document ?? (lastKnown.current?.document_id === documentId ? lastKnown.current : null);
 
-  if (!shown) {
-    if (missing !== null) return <Missing words={missing} session={session} />;
-    return link === "unreachable" ? <NeverSeen /> : <PaperSkeleton />;
-  }
+  if (!shown) return <Unlisted session={session} standing={standing} />;
   if (!session) return <PaperSkeleton title={title} />;
   return <OpenDocument key={documentId} document={shown} session={session} />;
+}
+
+function Unlisted({ session, standing }: { session: DocumentSession | null; standing: Standing }) {
+  return session ? <MaybeKept session={session} standing={standing} /> : <Elsewhere standing={standing} />;
+}
+
+function MaybeKept({ session, standing }: KeptPageProps) {
+  const { bindable } = useStore(session.state);
+  const isTold = standing.kind !== "asking";
+  return bindable && isTold ? (
+    <KeptPage session={session} standing={standing} />
+  ) : (
+    <Elsewhere standing={standing} />
+  );
 }
 
 function OpenDocument({ document, session }: { document: Document; session: DocumentSession }) {
@@ -63,15 +70,22 @@ function OpenDocument({ document, session }: { document: Document; session: Docu
   const state = useStore(session.state);
   const link = useStore(daemon);
   const space = useSpace(document.space_id);
-  const readOnly = state.readOnly || space?.role === "reader" || document.trashed;
+  // Somebody may put the page into the trash while it is written in: no key is lost, the words go with the page.
+  const [wasOpen] = useState(!document.trashed);
+  const readOnly = state.readOnly || isReadOnly(space) || (document.trashed && !wasOpen);
   const editable = !readOnly && state.link.kind !== "stopped";
   const focusBody = useRef<() => void>(() => undefined);
-  useForgetWhenGone(session);
+  useForgetWhenLeft(session);
+  useHoldWindow(session);
+  const spaceName = space?.name ?? "";
+  useEffect(() => {
+    session.describe({ title: document.title, type: document.type, space: spaceName });
+  }, [session, document.title, document.type, spaceName]);
   const waiting =
     !state.bindable && state.localLoaded && (link === "unreachable" || state.link.kind === "offline");
   return (
     <article className={`paper paper-${document.type}`} aria-label={titleOf(document)}>
-      <StateBanner document={document} session={session} state={state} />
+      <StateBanner document={document} session={session} state={state} wasOpen={wasOpen} />
       <TitleField document={document} readOnly={readOnly} onLeave={() => focusBody.current()} />
       {waiting ? (
         <NeverSeen />
@@ -96,21 +110,29 @@ function OpenDocument({ document, session }: { document: Document; session: Docu
   );
 }
 
-/** A document that is gone, and of which nothing is unsaved, leaves no copy behind when the person moves on. */
-function useForgetWhenGone(session: DocumentSession): void {
+/** A space was left while its page was open: a copy with nothing unsaved in it goes when the person moves on. */
+function useForgetWhenLeft(session: DocumentSession): void {
   const { sessions } = useApp();
   useEffect(
     () => () => {
       const { link, pending } = session.state.get();
       if (link.kind !== "stopped" || link.reason !== "gone" || pending) return;
-      void session.erase().then(() => sessions.discard(session.documentId));
+      void sessions.forget(session.documentId, { onlySaved: true }).catch(() => undefined);
     },
     [session, sessions],
   );
 }
 
-function textOf(session: DocumentSession): string {
-  return plainTextOf(session.doc.getXmlFragment("body")) + session.doc.getText("text").toString();
+/** Asks before the window closes, only when nothing else has what was typed. */
+function useHoldWindow(session: DocumentSession): void {
+  useEffect(() => {
+    const hold = (event: BeforeUnloadEvent) => {
+      const { pending, kept } = session.state.get();
+      if (pending && !kept) event.preventDefault();
+    };
+    addEventListener("beforeunload", hold);
+    return () => removeEventListener("beforeunload", hold);
+  }, [session]);
 }
 
 interface BodyProps {
@@ -144,98 +166,6 @@ function Text({ document, session, bindable, editable, focusBody }: BodyProps) {
   );
 }
 
-interface StateBannerProps {
-  document: Document;
-  session: DocumentSession;
-  state: SessionState;
-}
-
-/** What keeps the person from writing, with the way on. Being offline is none of it: that is the save state's. */
-function StateBanner({ document, session, state }: StateBannerProps) {
-  const { sessions, navigation } = useApp();
-  const actions = useActions();
-  const { copied, copy } = useCopy();
-  const copyButton = (
-    <Button onClick={() => void copy(textOf(session))}>{copied === null ? "Copy its text" : "Copied"}</Button>
-  );
-  const forget = async (after: () => void) => {
-    await session.erase();
-    sessions.discard(document.document_id);
-    after();
-  };
-  if (state.link.kind === "stopped") {
-    switch (state.link.reason) {
-      case "signed_out":
-        return null;
-      case "gone":
-        return (
-          <Banner title="This page is gone from the laptop." icon={<FileX2 size={18} />}>
-            <p>
-              It was deleted for good, or you are no longer in its space.{" "}
-              {state.pending ? "Some of your words were not saved before that: " : ""}Copy what you want to
-              keep.
-            </p>
-            {copyButton}
-            <Button
-              look="danger"
-              onClick={() => void forget(() => navigation.go({ page: "space", spaceId: document.space_id }))}
-            >
-              Remove it from this browser
-            </Button>
-          </Banner>
-        );
-      case "forbidden":
-        return (
-          <Banner title="You may not open this page." icon={<FileX2 size={18} />}>
-            <p>Ask an owner of the space.</p>
-            {copyButton}
-          </Banner>
-        );
-      case "too_big":
-      case "refused":
-      case "protocol":
-        return (
-          <Banner title="A change was not accepted." icon={<FileX2 size={18} />}>
-            <p>
-              This page and the one on the laptop no longer fit together. Copy your text first; then take the
-              page as it is on the laptop.
-            </p>
-            {copyButton}
-            <Button look="danger" onClick={() => void forget(() => location.reload())}>
-              Take the laptop's version
-            </Button>
-          </Banner>
-        );
-    }
-  }
-  if (document.trashed) {
-    return (
-      <Banner title="This page is in the trash." icon={<FileX2 size={18} />}>
-        <Button onClick={() => void actions.restore(document.document_id)}>Put it back</Button>
-      </Banner>
-    );
-  }
-  return null;
-}
-
-interface BannerProps {
-  title: string;
-  icon: React.ReactNode;
-  children: React.ReactNode;
-}
-
-function Banner({ title, icon, children }: BannerProps) {
-  return (
-    <div className="banner" role="alert">
-      <span aria-hidden="true">{icon}</span>
-      <div>
-        <strong>{title}</strong>
-        {children}
-      </div>
-    </div>
-  );
-}
-
 function NeverSeen() {
   return (
     <EmptyState icon={<PlugZap size={30} />} title="Waiting for Sheaf">
@@ -247,9 +177,8 @@ function NeverSeen() {
   );
 }
 
-function Missing({ words, session }: { words: string; session: DocumentSession | null }) {
+function Missing({ words }: { words: string }) {
   const { navigation } = useApp();
-  if (session) return <MissingButKept words={words} session={session} />;
   return (
     <EmptyState
       icon={<FileQuestion size={30} />}
@@ -261,34 +190,82 @@ function Missing({ words, session }: { words: string; session: DocumentSession |
   );
 }
 
-/** The laptop knows nothing of it, but this browser may have a copy from an earlier visit. */
-function MissingButKept({ words, session }: { words: string; session: DocumentSession }) {
-  const { sessions, navigation } = useApp();
-  const { bindable } = useStore(session.state);
-  const { copied, copy } = useCopy();
-  if (!bindable) return <Missing words={words} session={null} />;
-  const forget = async () => {
-    await session.erase();
-    sessions.discard(session.documentId);
-    navigation.go({ page: "home" });
-  };
+/** The daemon is there and cannot tell: nothing is said about the page, and nothing is offered but patience. */
+function Troubled({ words }: { words: string }) {
   return (
-    <EmptyState
-      icon={<FileQuestion size={30} />}
-      title="Only a copy is left"
-      actions={
-        <>
-          <Button onClick={() => void copy(textOf(session))}>
-            {copied === null ? "Copy its text" : "Copied"}
-          </Button>
-          <Button look="danger" onClick={() => void forget()}>
-            Remove it from this browser
-          </Button>
-        </>
-      }
-    >
-      <p>{words} This browser still has what it showed last.</p>
+    <EmptyState icon={<HardDrive size={30} />} title="Sheaf cannot read this page right now">
+      <p>{words}</p>
+      <p>It appears here by itself as soon as Sheaf can.</p>
     </EmptyState>
+  );
+}
+
+function Elsewhere({ standing }: { standing: Standing }) {
+  switch (standing.kind) {
+    case "asking":
+      return <PaperSkeleton />;
+    case "unreachable":
+      return <NeverSeen />;
+    case "troubled":
+      return <Troubled words={standing.words} />;
+    case "unknown":
+      return <Missing words={standing.words} />;
+  }
+}
+
+const copyTitles: Readonly<Record<Standing["kind"], string>> = {
+  asking: "This browser has a copy of this page.",
+  unreachable: "Sheaf is not running. This is this browser's copy.",
+  troubled: "Sheaf cannot read this page right now. This is this browser's copy.",
+  unknown: "Sheaf does not have this page on this laptop. This is this browser's copy.",
+};
+
+interface KeptPageProps {
+  session: DocumentSession;
+  standing: Standing;
+}
+
+/** No list holds the page, but this browser has a copy from an earlier visit: its words, and ways to save them. */
+function KeptPage({ session, standing }: KeptPageProps) {
+  const { overlays } = useApp();
+  const { pending } = useStore(session.state);
+  const { documentId } = session;
+  const label = readNotes(documentId).find((note) => note.label)?.label ?? null;
+  const title = label ? titleOf(label) : untitled;
+  const words = session.unsavedWords();
+  const text = wholeText(session.doc);
+  return (
+    <article className="paper" aria-label={title}>
+      <Banner title={copyTitles[standing.kind]} icon={<FileQuestion size={18} />}>
+        {standing.kind === "troubled" ? <p>{standing.words}</p> : null}
+        <p data-testid="unsaved-words">
+          It has {wordsInWords(countWords(text))}.{" "}
+          {pending ? (
+            <>
+              <strong>{wordsInWords(words)}</strong> of it {words === 1 ? "was" : "were"} not saved by Sheaf.
+            </>
+          ) : null}
+        </p>
+        <div className="banner-actions">
+          <SaveCopyButtons title={title} read={() => wholeText(session.doc)} />
+          {standing.kind === "unknown" ? (
+            <Button
+              look="quiet"
+              data-testid="remove-open"
+              onClick={() => overlays.open({ kind: "remove_copy", documentId, title, next: "leave" })}
+            >
+              Remove the copy…
+            </Button>
+          ) : null}
+        </div>
+      </Banner>
+      <p className="doc-title" dir="auto">
+        {title}
+      </p>
+      <pre className="kept-text" dir="auto" data-testid="kept-text">
+        {text}
+      </pre>
+    </article>
   );
 }
 

@@ -1,8 +1,9 @@
 /** A space's own page: what is in it, and how to begin. */
-import { FileText, Hash, Sprout, UserPlus } from "lucide-react";
+import { FileText, HardDrive, Hash, Sprout, UserPlus } from "lucide-react";
 import { useEffect } from "react";
 import { Button, EmptyState, Spinner } from "../components/controls";
 import { Warnings } from "../components/DeliveryPanel";
+import { WaitingPanel } from "../components/WaitingPanel";
 import { useActions } from "../hooks/actions";
 import { useApp } from "../hooks/app";
 import { useSpace } from "../hooks/library";
@@ -34,9 +35,12 @@ export function SpacePage({ spaceId }: { spaceId: SpaceId }) {
         <Spinner label="Loading" />
       </div>
     ) : (
-      <EmptyState icon={<Sprout size={30} />} title="This space is not on this laptop">
-        <p>You left it, or the link is somebody else's.</p>
-      </EmptyState>
+      <div className="paper">
+        <WaitingPanel />
+        <EmptyState icon={<Sprout size={30} />} title="This space is not on this laptop">
+          <p>You left it, or the link is somebody else's.</p>
+        </EmptyState>
+      </div>
     );
   }
   if (space.state === "joining") {
@@ -44,6 +48,19 @@ export function SpacePage({ spaceId }: { spaceId: SpaceId }) {
       <EmptyState icon={<Spinner label="Joining" />} title={`Joining ${space.name}`}>
         <p>Its pages appear here as they arrive.</p>
       </EmptyState>
+    );
+  }
+  if (space.state === "unavailable" && documents.length === 0) {
+    return (
+      <div className="paper">
+        <WaitingPanel />
+        <EmptyState icon={<HardDrive size={30} />} title={`Sheaf cannot read “${space.name}” right now`}>
+          <p>
+            Nothing of it was removed. Its pages appear here by themselves as soon as Sheaf can;{" "}
+            <code>sheaf status</code> says why it cannot.
+          </p>
+        </EmptyState>
+      </div>
     );
   }
   const canEdit = space.role !== "reader";
@@ -58,6 +75,7 @@ export function SpacePage({ spaceId }: { spaceId: SpaceId }) {
         {documents.length === 1 ? "1 page" : `${documents.length} pages`}
       </p>
       <Warnings problems={warning ? [warning] : []} />
+      <WaitingPanel />
       {documents.length === 0 ? (
         <EmptyState
           icon={<FileText size={30} />}

@@ -1,8 +1,9 @@
 /** The window: sidebar, top bar, paper, and the dialogs above them. */
-import { TriangleAlert } from "lucide-react";
+import { HardDrive } from "lucide-react";
 import { useEffect, useRef } from "react";
 import { CommandPalette } from "../components/CommandPalette";
 import { JoinDialog } from "../components/JoinDialog";
+import { RemoveCopyDialog } from "../components/KeptWords";
 import { Notices } from "../components/Notices";
 import { RelaysDialog } from "../components/RelaysDialog";
 import { ShareDialog } from "../components/ShareDialog";
@@ -22,6 +23,10 @@ import { useSeen } from "../hooks/delivery";
 import { useAnnounce, useSignedOutCheck } from "../hooks/document";
 import { useOptionalSession } from "../hooks/sessions";
 import { useStore } from "../hooks/store";
+import type { DocumentId } from "../model/identifiers";
+import { isSaving } from "../model/library";
+import { type StorageNews, storageWords } from "../model/saving";
+import type { DocumentSession } from "../sync/session";
 import { DocumentPage } from "./DocumentPage";
 import { HomePage, UnknownPage } from "./HomePage";
 import { SignedOutPage } from "./SignedOutPage";
@@ -95,7 +100,7 @@ export function Workspace() {
             else app.preferences.setSidebar(true);
           }}
         />
-        <StorageWarning />
+        <StorageWarning session={session} />
         <main id="paper" className="scroll" ref={main} tabIndex={-1}>
           {route.page === "document" ? (
             <DocumentPage documentId={route.documentId} session={session} />
@@ -114,26 +119,48 @@ export function Workspace() {
   );
 }
 
-function StorageWarning() {
+function StorageWarning({ session }: { session: DocumentSession | null }) {
   const { library } = useApp();
   const storage = useStore(library).status?.storage;
   if (!storage || storage.state === "ok") return null;
   return (
-    <div className="storage-warning" role="alert">
-      <TriangleAlert size={16} aria-hidden="true" />
-      <span>
-        {storage.state === "failed"
-          ? "This laptop's disk does not take what you write. It is kept in this browser meanwhile."
-          : "This laptop's disk can only be read. What you write is kept in this browser meanwhile."}{" "}
-        {storage.detail ?? "Run “sheaf doctor” to see why."}
-      </span>
+    <div
+      className={`storage-warning storage-${storage.state}`}
+      role={isSaving(storage) ? "status" : "alert"}
+      data-testid="storage-warning"
+    >
+      <HardDrive size={16} aria-hidden="true" />
+      {session ? (
+        <OpenStorageWords storage={storage} session={session} />
+      ) : (
+        <StorageWords storage={storage} kept />
+      )}
     </div>
   );
 }
 
+function OpenStorageWords({ storage, session }: { storage: StorageNews; session: DocumentSession }) {
+  return <StorageWords storage={storage} kept={useStore(session.state).kept} />;
+}
+
+function StorageWords({ storage, kept }: { storage: StorageNews; kept: boolean }) {
+  const { lead, rest } = storageWords(storage, kept);
+  return (
+    <p>
+      <strong>{lead}</strong> {rest}
+    </p>
+  );
+}
+
 function Dialogs() {
-  const { overlays } = useApp();
+  const { overlays, navigation } = useApp();
   const overlay = useStore(overlays.overlay);
+  const afterRemoval = ({ documentId, next }: { documentId: DocumentId; next: "leave" | "reload" }) => {
+    const route = navigation.route.get();
+    if (route.page !== "document" || route.documentId !== documentId) return;
+    if (next === "reload") location.reload();
+    else navigation.go({ page: "home" });
+  };
   const onClose = overlays.close;
   switch (overlay.kind) {
     case "none":
@@ -156,6 +183,15 @@ function Dialogs() {
       return <RelaysDialog spaceId={overlay.spaceId} onClose={onClose} />;
     case "trash":
       return <TrashDialog spaceId={overlay.spaceId} onClose={onClose} />;
+    case "remove_copy":
+      return (
+        <RemoveCopyDialog
+          documentId={overlay.documentId}
+          title={overlay.title}
+          onRemoved={() => afterRemoval(overlay)}
+          onClose={onClose}
+        />
+      );
     case "profile":
       return <ProfileDialog onClose={onClose} />;
     case "shortcuts":

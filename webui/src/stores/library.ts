@@ -1,25 +1,54 @@
 /**
  * Spaces, their documents, and the daemon's status. Shows what it last knew (also across a reload), asks the
  * daemon again when told that something changed, and shows moves and titles before they are confirmed.
+ *
+ * Invariants:
+ *  1. A space leaves the list when the daemon says that it is not there, or was left here. A list that lacks it,
+ *     an error and a daemon that is away say nothing of the kind.
+ *  2. A title that was typed is kept until the daemon has it, or the person has seen that it will not take it.
  */
 import { notDelivered } from "../model/delivery";
 import type { DocumentId, SpaceId } from "../model/identifiers";
-import type { Document, DocumentType, Space, Status, StorageState } from "../model/library";
-import { ApiError, type DocumentPatch, type SheafApi } from "../model/ports";
+import {
+  type Document,
+  type DocumentType,
+  isSaving,
+  type Space,
+  type Status,
+  type StorageState,
+} from "../model/library";
+import {
+  ApiError,
+  type DocumentPatch,
+  describeFailure,
+  isAnswered,
+  isFinal,
+  isNotFound,
+  type SheafApi,
+} from "../model/ports";
 import { createStore, type ReadableStore } from "../model/store";
 import { type Place, withPlace } from "../model/tree";
 import type { Cache } from "./storage";
+import {
+  isOvertaken,
+  readTitles,
+  shownTitle,
+  type UnsentTitle,
+  type UnsentTitles,
+  writeTitle,
+} from "./titles";
 
 export interface Library {
   status: Status | null;
   spaces: Space[] | null;
   documents: Partial<Record<SpaceId, Document[]>>;
-  /** Titles typed while the daemon was away. They are shown, kept across a reload, and sent when it is back. */
-  unsentTitles: Partial<Record<DocumentId, string>>;
+  /** Titles the daemon does not have yet. They are shown, kept across a reload, and sent when it is back. */
+  unsentTitles: UnsentTitles;
 }
 
 export interface LibraryStore extends ReadableStore<Library> {
-  refresh(): Promise<void>;
+  /** False when the daemon answered, but could not tell everything. */
+  refresh(): Promise<boolean>;
   refreshSpaces(): Promise<void>;
   refreshDocuments(spaceId: SpaceId): Promise<void>;
   refreshStatus(): Promise<void>;
@@ -38,22 +67,46 @@ export interface LibraryStore extends ReadableStore<Library> {
     title?: string,
   ): Promise<Document>;
   setTitle(documentId: DocumentId, title: string): Promise<void>;
+  /** Shows and keeps a title while it is being typed; `sendTitle` sends it. */
+  draftTitle(documentId: DocumentId, title: string): void;
+  sendTitle(documentId: DocumentId): Promise<void>;
+  /** The person has seen that a title was not taken. */
+  dismissTitle(documentId: DocumentId): void;
+  /** The window may end now: what waits for a pause is written and sent at once. */
+  flush(): void;
   move(documentId: DocumentId, place: Place): Promise<void>;
   setTrashed(documentId: DocumentId, trashed: boolean): Promise<void>;
 }
 
 const cache_key = "library";
 const cache_pause_ms = 250;
+const no_page = "Sheaf does not have its page on this laptop.";
+
+/** An earlier version kept the titles themselves in the library. */
+function olderTitles(saved: object): UnsentTitles {
+  const older = "unsentTitles" in saved ? saved.unsentTitles : null;
+  if (typeof older !== "object" || older === null) return {};
+  const titles = Object.entries(older).filter(([, title]) => typeof title === "string");
+  return Object.fromEntries(
+    titles.map(([id, title]) => [id, { title, base: null, sent: null, refused: null }]),
+  );
+}
 
 function fromCache(cache: Cache): Library {
   const saved = cache.read(cache_key);
-  const empty: Library = { status: null, spaces: null, documents: {}, unsentTitles: {} };
+  const unsentTitles = readTitles(cache);
+  const empty: Library = { status: null, spaces: null, documents: {}, unsentTitles };
   if (typeof saved !== "object" || saved === null) return empty;
-  const known = { ...empty, ...saved };
+  const known = { ...empty, ...saved, unsentTitles: { ...olderTitles(saved), ...unsentTitles } };
   // Written by an earlier version, or an hour ago: what is only true for a moment is not shown from a cache.
   return {
     ...known,
-    status: known.status && { ...known.status, relays: [], share_seen: known.status.share_seen ?? true },
+    status: known.status && {
+      ...known.status,
+      relays: [],
+      clones: [],
+      share_seen: known.status.share_seen ?? true,
+    },
     spaces:
       known.spaces?.map((space) => ({
         ...space,
@@ -66,15 +119,18 @@ function fromCache(cache: Cache): Library {
 export function createLibrary(api: SheafApi, cache: Cache): LibraryStore {
   const store = createStore<Library>(fromCache(cache));
   let isWritePlanned = false;
+  const writeCache = () => {
+    if (!isWritePlanned) return;
+    isWritePlanned = false;
+    const { unsentTitles: _ownKeys, ...known } = store.get();
+    cache.write(cache_key, known);
+  };
   const commit = (change: (current: Library) => Library) => {
     store.update(change);
     // A large library is not written at every letter of a title.
     if (isWritePlanned) return;
     isWritePlanned = true;
-    setTimeout(() => {
-      isWritePlanned = false;
-      cache.write(cache_key, store.get());
-    }, cache_pause_ms);
+    setTimeout(writeCache, cache_pause_ms);
   };
   const putDocuments = (spaceId: SpaceId, change: (documents: Document[]) => Document[]) =>
     commit((current) => ({
@@ -99,42 +155,92 @@ export function createLibrary(api: SheafApi, cache: Cache): LibraryStore {
       document.document_id === documentId ? { ...document, ...fields } : document,
     );
 
-  async function refreshDocuments(spaceId: SpaceId): Promise<void> {
+  /** Returns the documents as the daemon has them. */
+  async function refreshDocuments(spaceId: SpaceId): Promise<Document[]> {
     const documents = await api.documents(spaceId);
     const { unsentTitles } = store.get();
-    putDocuments(spaceId, () =>
-      documents.map((document) => {
-        const title = unsentTitles[document.document_id];
-        return title === undefined ? document : { ...document, title };
-      }),
-    );
+    const shown = documents.map((document) => ({
+      ...document,
+      title: shownTitle(unsentTitles, document.document_id, document.title),
+    }));
+    putDocuments(spaceId, () => shown);
+    return documents;
   }
 
-  function forgetTitle(documentId: DocumentId, title: string): void {
-    if (store.get().unsentTitles[documentId] !== title) return;
+  function putTitle(documentId: DocumentId, unsent: UnsentTitle | null): void {
+    writeTitle(cache, documentId, unsent);
     commit((current) => {
-      const { [documentId]: _sent, ...unsentTitles } = current.unsentTitles;
-      return { ...current, unsentTitles };
+      const { [documentId]: _before, ...unsentTitles } = current.unsentTitles;
+      return { ...current, unsentTitles: unsent ? { ...unsentTitles, [documentId]: unsent } : unsentTitles };
     });
   }
 
-  async function sendTitle(documentId: DocumentId, title: string): Promise<void> {
+  function showTitle(documentId: DocumentId, title: string): void {
+    const document = find(documentId);
+    if (document) putDocuments(document.space_id, edit(documentId, { title }));
+  }
+
+  function draftTitle(documentId: DocumentId, title: string): void {
+    const document = find(documentId);
+    if (!document) return;
+    const before = store.get().unsentTitles[documentId];
+    const isGoingOn = before !== undefined && before.refused === null;
+    const { base, sent } = isGoingOn ? before : { base: document.title, sent: null };
+    putTitle(documentId, { title, base, sent, refused: null });
+    showTitle(documentId, title);
+  }
+
+  function refuseTitle(documentId: DocumentId, title: string, reason: string, current: string | null): void {
+    const unsent = store.get().unsentTitles[documentId];
+    if (unsent?.title !== title) return;
+    putTitle(documentId, { ...unsent, refused: reason });
+    if (current !== null) showTitle(documentId, current);
+  }
+
+  function titleArrived(documentId: DocumentId, title: string): void {
+    const unsent = store.get().unsentTitles[documentId];
+    if (!unsent) return;
+    putTitle(documentId, unsent.title === title ? null : { ...unsent, base: title });
+  }
+
+  const onTheirWay = new Map<DocumentId, string>();
+  async function sendTitle(documentId: DocumentId): Promise<void> {
+    const unsent = store.get().unsentTitles[documentId];
+    if (!unsent || unsent.refused !== null) return;
+    const { title } = unsent;
+    putTitle(documentId, { ...unsent, sent: title });
+    onTheirWay.set(documentId, title);
     try {
-      await api.updateDocument(documentId, { title });
-      forgetTitle(documentId, title);
+      await api.updateDocument(documentId, { title }, { outlives: true });
+      titleArrived(documentId, title);
     } catch (error) {
-      if (error instanceof ApiError && error.failure.kind !== "problem") return;
-      forgetTitle(documentId, title);
+      if (!isFinal(error)) return;
+      const reason = error instanceof ApiError ? describeFailure(error.failure) : "";
+      refuseTitle(documentId, title, isNotFound(error) ? no_page : reason, unsent.base);
       throw error;
+    } finally {
+      if (onTheirWay.get(documentId) === title) onTheirWay.delete(documentId);
     }
   }
 
   async function setTitle(documentId: DocumentId, title: string): Promise<void> {
-    const before = find(documentId);
-    if (!before) return;
-    putDocuments(before.space_id, edit(documentId, { title }));
-    commit((current) => ({ ...current, unsentTitles: { ...current.unsentTitles, [documentId]: title } }));
-    await sendTitle(documentId, title);
+    draftTitle(documentId, title);
+    await sendTitle(documentId);
+  }
+
+  /** Sends what an earlier visit, or the time without a daemon, left. `documents` are as the daemon has them. */
+  async function handOverTitles(documents: readonly Document[]): Promise<void> {
+    const current = new Map(documents.map((document) => [document.document_id, document.title]));
+    const unsent = Object.entries(store.get().unsentTitles) as [DocumentId, UnsentTitle][];
+    const sending = unsent.map(async ([documentId, one]) => {
+      const now = current.get(documentId);
+      if (one.refused !== null) return;
+      if (now === one.title) titleArrived(documentId, now);
+      else if (now !== undefined && isOvertaken(one, now))
+        refuseTitle(documentId, one.title, `Somebody has called the page “${now}” meanwhile.`, now);
+      else await sendTitle(documentId);
+    });
+    await Promise.allSettled(sending);
   }
 
   function setSpaces(spaces: Space[]): void {
@@ -146,6 +252,20 @@ export function createLibrary(api: SheafApi, cache: Cache): LibraryStore {
     }));
   }
 
+  const isGone = (spaceId: SpaceId): Promise<boolean> =>
+    api.space(spaceId).then(
+      () => false,
+      (error: unknown) => isNotFound(error) && isSaving(store.get().status?.storage),
+    );
+
+  /** Invariant 1: what a list lacks is asked for by name. */
+  async function takeSpaces(spaces: Space[]): Promise<void> {
+    const listed = new Set<string>(spaces.map((space) => space.space_id));
+    const missing = (store.get().spaces ?? []).filter((space) => !listed.has(space.space_id));
+    const gone = await Promise.all(missing.map((space) => isGone(space.space_id)));
+    setSpaces([...spaces, ...missing.filter((_space, index) => !gone[index])]);
+  }
+
   const putSpace = (space: Space) =>
     commit((current) => ({
       ...current,
@@ -153,7 +273,7 @@ export function createLibrary(api: SheafApi, cache: Cache): LibraryStore {
     }));
 
   async function refreshSpaces(): Promise<void> {
-    setSpaces(await api.spaces());
+    await takeSpaces(await api.spaces());
   }
 
   async function refreshStatus(): Promise<void> {
@@ -182,15 +302,26 @@ export function createLibrary(api: SheafApi, cache: Cache): LibraryStore {
     get: store.get,
     subscribe: store.subscribe,
     refreshSpaces,
-    refreshDocuments,
+    refreshDocuments: async (spaceId) => void (await refreshDocuments(spaceId)),
     refreshStatus,
     async refresh() {
-      const [status, spaces] = await Promise.all([api.status(), api.spaces()]);
-      const unsent = Object.entries(store.get().unsentTitles) as [DocumentId, string][];
-      await Promise.allSettled(unsent.map(([id, title]) => sendTitle(id, title)));
-      commit((current) => ({ ...current, status }));
-      setSpaces(spaces);
-      await Promise.all(spaces.map((space) => refreshDocuments(space.space_id)));
+      await refreshStatus();
+      let isWhole = true;
+      const attempt = async (work: () => Promise<unknown>) => {
+        try {
+          return await work();
+        } catch (error) {
+          if (!isAnswered(error)) throw error;
+          isWhole = false;
+          return null;
+        }
+      };
+      await attempt(refreshSpaces);
+      const documents: Document[] = [];
+      const list = async ({ space_id }: Space) => documents.push(...(await refreshDocuments(space_id)));
+      await Promise.all((store.get().spaces ?? []).map((space) => attempt(() => list(space))));
+      await handOverTitles(documents);
+      return isWhole;
     },
     setStorage(storage) {
       commit((current) =>
@@ -226,6 +357,16 @@ export function createLibrary(api: SheafApi, cache: Cache): LibraryStore {
       return document;
     },
     setTitle,
+    draftTitle,
+    sendTitle,
+    dismissTitle: (documentId) => putTitle(documentId, null),
+    flush() {
+      writeCache();
+      const unsent = Object.entries(store.get().unsentTitles) as [DocumentId, UnsentTitle][];
+      for (const [documentId, { title }] of unsent) {
+        if (onTheirWay.get(documentId) !== title) void sendTitle(documentId).catch(() => undefined);
+      }
+    },
     move: (documentId, place) => change(documentId, { ...place }, (all) => withPlace(all, documentId, place)),
     setTrashed: (documentId, trashed) => change(documentId, { trashed }, edit(documentId, { trashed })),
   };

@@ -13,6 +13,8 @@ export type Overlay =
   | { kind: "members"; spaceId: SpaceId }
   | { kind: "relays"; spaceId: SpaceId }
   | { kind: "trash"; spaceId: SpaceId }
+  /** Removing the browser's copy of a document; `next` says what its page does afterwards. */
+  | { kind: "remove_copy"; documentId: DocumentId; title: string; next: "leave" | "reload" }
   | { kind: "profile" }
   | { kind: "shortcuts" };
 

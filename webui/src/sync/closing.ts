@@ -4,7 +4,7 @@
  * 4400 to 4499 are final, for stock providers too: sending the same again cannot help. Everything else is mended
  * by coming back: 1001 (stopping), 1013 (the disk), 4508 (too slow or out of step), and whatever a network does.
  */
-export type StopReason = "signed_out" | "forbidden" | "gone" | "too_big" | "refused" | "protocol";
+export type StopReason = "signed_out" | "forbidden" | "gone" | "unknown" | "too_big" | "refused" | "protocol";
 
 export type Verdict = { kind: "retry" } | { kind: "stop"; reason: StopReason };
 
@@ -20,3 +20,6 @@ export function verdictOf(code: number): Verdict {
   if (code < 4400 || code >= 4500) return { kind: "retry" };
   return { kind: "stop", reason: reasons.get(code) ?? "protocol" };
 }
+
+/** The daemon closed because its storage cannot take or give something now ("try again later"). */
+export const isStorageRefusal = (code: number): boolean => code === 1013;

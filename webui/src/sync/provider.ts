@@ -13,7 +13,7 @@ import {
 import * as Y from "yjs";
 import * as ledger from "./ack-ledger";
 import { retryDelayMs } from "./backoff";
-import { type StopReason, verdictOf } from "./closing";
+import { isStorageRefusal, type StopReason, verdictOf } from "./closing";
 import {
   awarenessFrame,
   queryAwarenessFrame,
@@ -49,7 +49,10 @@ export interface ProviderState {
   /** The daemon's whole state has arrived at least once. */
   synced: boolean;
   readOnly: boolean;
+  /** Edits of this browser that the daemon has not acknowledged, also those it never will (to a reader). */
   pending: boolean;
+  /** The daemon could not write what it was sent last. */
+  isStorageRefused: boolean;
 }
 
 export interface ProviderOptions {
@@ -73,6 +76,8 @@ const silent_ms = 30_000;
 const probe_ms = 10_000;
 /** A line that lasted this long was a good one; the next pause begins short again. */
 const steady_ms = 10_000;
+/** Stops that may end without the person doing anything here. */
+const endable: ReadonlySet<StopReason> = new Set(["signed_out", "gone", "unknown"]);
 
 export class SyncProvider {
   readonly #options: ProviderOptions;
@@ -81,6 +86,7 @@ export class SyncProvider {
   #link: Link = { kind: "connecting" };
   #synced = false;
   #readOnly = false;
+  #isStorageRefused = false;
   #attempt = 0;
   #retry: ReturnType<typeof setTimeout> | null = null;
   #watch: ReturnType<typeof setInterval> | null = null;
@@ -102,7 +108,8 @@ export class SyncProvider {
       link: this.#link,
       synced: this.#synced,
       readOnly: this.#readOnly,
-      pending: ledger.hasPending(this.#ledger) && !this.#readOnly,
+      pending: ledger.hasPending(this.#ledger),
+      isStorageRefused: this.#isStorageRefused,
     };
   }
 
@@ -115,12 +122,12 @@ export class SyncProvider {
   }
 
   /**
-   * Try at once instead of waiting for the pause to end: the browser woke up, the daemon was heard elsewhere, or
-   * the person has signed in again.
+   * Try at once instead of waiting for the pause to end: the browser woke up, the daemon was heard elsewhere, the
+   * person has signed in again, or a document that was not there may be there now.
    */
   nudge(): void {
-    const signedOut = this.#link.kind === "stopped" && this.#link.reason === "signed_out";
-    if (this.#closed || (this.#link.kind !== "offline" && !signedOut)) return;
+    const canEnd = this.#link.kind === "stopped" && endable.has(this.#link.reason);
+    if (this.#closed || (this.#link.kind !== "offline" && !canEnd)) return;
     this.#attempt = 0;
     this.#connect();
   }
@@ -181,6 +188,7 @@ export class SyncProvider {
         Y.applyUpdate(doc, frame.update, this);
         this.#synced = true;
         this.#onlineAt ??= Date.now();
+        if (!ledger.hasPending(this.#ledger)) this.#isStorageRefused = false;
         this.#link = { kind: "online" };
         break;
       case "update":
@@ -198,6 +206,7 @@ export class SyncProvider {
         break;
       case "ack":
         this.#ledger = ledger.acknowledged(this.#ledger, frame.frames);
+        if (!ledger.hasPending(this.#ledger)) this.#isStorageRefused = false;
         break;
       case "unknown":
         break;
@@ -213,8 +222,8 @@ export class SyncProvider {
   }
 
   #onUpdate = (update: Uint8Array, origin: unknown): void => {
-    if (origin === this || this.#options.isForeign(origin) || this.#readOnly) return;
-    if (this.#isOpen()) {
+    if (origin === this || this.#options.isForeign(origin)) return;
+    if (this.#isOpen() && !this.#readOnly) {
       this.#ledger = ledger.updateSent(this.#ledger);
       this.#send(syncFrame(syncUpdate, update));
     } else {
@@ -235,10 +244,14 @@ export class SyncProvider {
   #onClose(socket: Socket, code: number): void {
     if (socket !== this.#socket || this.#closed) return;
     const wasSteady = this.#onlineAt !== null && Date.now() - this.#onlineAt >= steady_ms;
+    const wasServed = this.#link.kind === "online";
     this.#drop();
     const verdict = verdictOf(code);
+    if (isStorageRefusal(code)) this.#isStorageRefused = true;
     if (verdict.kind === "stop") {
-      this.#link = { kind: "stopped", reason: verdict.reason };
+      // A document the daemon had a moment ago has ended; one it does not know may be anywhere.
+      const isUnknown = verdict.reason === "gone" && !wasServed;
+      this.#link = { kind: "stopped", reason: isUnknown ? "unknown" : verdict.reason };
     } else {
       if (wasSteady) this.#attempt = 0;
       this.#link = { kind: "offline" };
@@ -298,7 +311,8 @@ export class SyncProvider {
       last.link === next.link &&
       last.synced === next.synced &&
       last.readOnly === next.readOnly &&
-      last.pending === next.pending
+      last.pending === next.pending &&
+      last.isStorageRefused === next.isStorageRefused
     ) {
       return;
     }

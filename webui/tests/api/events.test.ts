@@ -28,6 +28,7 @@ describe("events", () => {
       detail: null,
     });
     expect(parseEvent("relays_changed", "")).toEqual({ type: "relays_changed" });
+    expect(parseEvent("clones_changed", "{}")).toEqual({ type: "clones_changed" });
     expect(parseEvent("resync", "{}")).toEqual({ type: "resync" });
   });
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { rank } from "../../src/model/matching";
 import { initials, presenceColour, presenceColours, readPresenceUser } from "../../src/model/presence";
 import { addressOf, launchToken, parseRoute } from "../../src/model/routes";
-import { listNames, saveState, savingWords } from "../../src/model/saving";
+import { listNames, saveState, savingWords, storageWords } from "../../src/model/saving";
 import { relativeTime } from "../../src/model/time";
 
 describe("the save state", () => {
@@ -13,7 +13,32 @@ describe("the save state", () => {
     [{ online: false, pending: false, readOnly: false }, "offline"],
     [{ online: false, pending: true, readOnly: true }, "readonly"],
   ] as const)("of %o is %s", (facts, state) => {
-    expect(saveState(facts)).toBe(state);
+    expect(saveState({ isStorageRefused: false, kept: true, ...facts })).toBe(state);
+  });
+
+  it.each([
+    [{ online: true, pending: true }, "held"],
+    [{ online: false, pending: true }, "held"],
+    [{ online: true, pending: false }, "saved"],
+    [{ online: false, pending: false }, "paused"],
+  ] as const)("of %o on a disk that takes nothing is %s", (facts, state) => {
+    expect(saveState({ readOnly: false, isStorageRefused: true, kept: true, ...facts })).toBe(state);
+  });
+
+  it("says when this window is the only place that has the words", () => {
+    const facts = { online: false, pending: true, readOnly: false, isStorageRefused: false, kept: false };
+    expect(saveState(facts)).toBe("window");
+    expect(savingWords("window").long).toMatch(/do not close/);
+  });
+
+  it("does not say that Sheaf is stopped, nor that the words are saved, when the disk refuses them", () => {
+    expect(savingWords("held").long).toMatch(/not saved on this laptop.*kept in this browser/i);
+    const words = storageWords({ state: "failed", detail: "The disk is full." }, true);
+    expect(`${words.lead} ${words.rest}`).toMatch(
+      /not saved.*The disk is full\..*kept in this browser.*by itself/,
+    );
+    expect(storageWords({ state: "low", detail: "90 MB are left." }, true).lead).toBe("Everything is saved.");
+    expect(storageWords({ state: "failed", detail: null }, false).rest).toMatch(/only in this window/);
   });
 
   it("claims nothing about others while something is not on the disk", () => {

@@ -2,8 +2,8 @@
 import { ApiError, type SheafApi } from "../../src/model/ports";
 
 export const unreachable = () => Promise.reject(new ApiError({ kind: "unreachable" }));
-export const refused = (title: string) =>
-  Promise.reject(new ApiError({ kind: "problem", status: 409, title, detail: null }));
+export const refused = (title: string, status = 409) =>
+  Promise.reject(new ApiError({ kind: "problem", status, title, detail: null }));
 
 export function pretendApi(answers: Partial<SheafApi>): SheafApi {
   return new Proxy(answers as SheafApi, {
@@ -17,5 +17,7 @@ export function memoryCache() {
     values,
     read: (key: string) => values.get(key) ?? null,
     write: (key: string, value: unknown) => void values.set(key, structuredClone(value)),
+    remove: (key: string) => void values.delete(key),
+    keys: (beginning: string) => [...values.keys()].filter((key) => key.startsWith(beginning)),
   };
 }

@@ -68,6 +68,10 @@ export class PretendDaemon {
   readOnly = false;
   /** Frames are taken but not committed: no acknowledgement leaves. */
   holdCommits = false;
+  /** Its disk is full: it serves what it has, and closes as soon as it would have to write. */
+  refusesWrites = false;
+  /** Closes every line with this code before it says anything. */
+  closeWith: number | null = null;
   updates = 0;
 
   constructor() {
@@ -87,6 +91,10 @@ export class PretendDaemon {
       }
       socket.readyState = 1;
       this.sockets.add(socket);
+      if (this.closeWith !== null) {
+        socket.cut(this.closeWith);
+        return;
+      }
       socket.onopen?.();
       if (this.readOnly) socket.deliver(deniedFrame());
       socket.deliver(syncFrame(syncStep1, Y.encodeStateVector(this.doc)));
@@ -101,10 +109,20 @@ export class PretendDaemon {
     } else if (frame.kind === "step2" || frame.kind === "update") {
       this.updates += 1;
       if (this.readOnly) return;
+      // An answer that carries nothing new (two bytes of an empty update) needs no room.
+      if (this.refusesWrites && frame.update.length > 2) {
+        socket.cut(1013);
+        return;
+      }
       Y.applyUpdate(this.doc, frame.update, socket);
       socket.frames += 1;
       if (!this.holdCommits) socket.deliver(ackFrame(socket.frames));
     }
+  }
+
+  /** Acknowledges what one tab sent, while the others still wait. */
+  commitFor(socket: PretendSocket): void {
+    socket.deliver(ackFrame(socket.frames));
   }
 
   commit(): void {

@@ -143,7 +143,7 @@ describe("the line to the daemon", () => {
     one.provider.destroy();
   });
 
-  it("sends nothing as a reader, and claims nothing pending", async () => {
+  it("sends nothing as a reader, and keeps saying that it was not saved", async () => {
     const daemon = new PretendDaemon();
     daemon.readOnly = true;
     const one = tab(daemon);
@@ -151,7 +151,7 @@ describe("the line to the daemon", () => {
     expect(one.provider.state.readOnly).toBe(true);
     one.text.insert(0, "not mine to write");
     expect(daemon.updates).toBe(0);
-    expect(one.provider.state.pending).toBe(false);
+    expect(one.provider.state.pending).toBe(true);
     one.provider.destroy();
   });
 
@@ -252,5 +252,41 @@ describe("frames and pauses", () => {
 
   it("stops on every code from 4400 to 4499, as stock providers do", () => {
     for (let code = 4400; code < 4500; code += 1) expect(verdictOf(code).kind).toBe("stop");
+  });
+
+  it("knocks ever more rarely at a daemon that serves but cannot write, and says so until it is acknowledged", async () => {
+    const daemon = new PretendDaemon();
+    const one = tab(daemon);
+    await settle();
+    daemon.refusesWrites = true;
+    one.text.insert(0, "no room for this");
+    await settle();
+    expect(one.provider.state).toMatchObject({ pending: true, isStorageRefused: true });
+    const before = daemon.opened;
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(daemon.opened - before).toBeLessThan(30);
+    expect(one.provider.state).toMatchObject({ pending: true, isStorageRefused: true });
+    daemon.refusesWrites = false;
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(one.provider.state).toMatchObject({ pending: false, isStorageRefused: false });
+    expect(serverText(daemon)).toBe("no room for this");
+    one.provider.destroy();
+  });
+
+  it("tells a document that ended from one the daemon does not know, and asks again for both", async () => {
+    const daemon = new PretendDaemon();
+    const one = tab(daemon);
+    await settle();
+    daemon.stop(4404);
+    expect(one.provider.state.link).toEqual({ kind: "stopped", reason: "gone" });
+    daemon.closeWith = 4404;
+    one.provider.nudge();
+    await settle();
+    expect(one.provider.state.link).toEqual({ kind: "stopped", reason: "unknown" });
+    daemon.closeWith = null;
+    one.provider.nudge();
+    await settle();
+    expect(one.provider.state.link).toEqual({ kind: "online" });
+    one.provider.destroy();
   });
 });

@@ -17,7 +17,7 @@ router = APIRouter(tags=["events"])
 async def events(context: Context, grant: GrantDep) -> StreamingResponse:
     """`documents_changed`, `spaces_changed`, `members_changed`, `invitations_changed`, `peers_changed`,
     `join_changed`, `storage_changed`, `profile_changed`, `delivery_changed`, `relays_changed`,
-    `relay_warning`; `resync` after an overflow. Refetch on each."""
+    `clones_changed`, `relay_warning`; `resync` after an overflow. Refetch on each."""
 
     def is_signed_in() -> bool:
         return grant is not None and context.auth.renew(grant)

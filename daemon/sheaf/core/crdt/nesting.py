@@ -88,44 +88,60 @@ class _Measuring:
     def __init__(self, nesting: Nesting, summary: UpdateSummary) -> None:
         self._nesting = nesting
         self._summary = summary
-        self._places = summary.places
-        self._count = len(self._places) // PLACE_SIZE
-        self._depths = [_UNKNOWN] * self._count
+        # By field, as lists: this is done for every item of an update, on the event loop.
+        self._clients, self._starts, self._others, self._other_clocks, self._below = (
+            summary.places[field::PLACE_SIZE].tolist() for field in range(PLACE_SIZE)
+        )
+        self._depths = [_UNKNOWN] * len(self._clients)
         self._clocks: dict[int, list[int]] = {}
         self._first: dict[int, int] = {}
-        for number in range(self._count):
-            client = self._places[number * PLACE_SIZE]
-            self._first.setdefault(client, number)
-            self._clocks.setdefault(client, []).append(self._places[number * PLACE_SIZE + 1])
+        begin = 0
+        for number, client in enumerate(self._clients):  # what one client wrote stands together
+            if client != self._clients[begin]:
+                self._add_client(begin, number)
+                begin = number
+        if self._clients:
+            self._add_client(begin, len(self._clients))
+
+    def _add_client(self, begin: int, end: int) -> None:
+        client = self._clients[begin]
+        self._first[client] = begin
+        self._clocks[client] = self._starts[begin:end]
 
     def runs(self) -> list[DepthRun]:
-        for number in range(self._count):
-            self._settle(number)
-        return [
-            DepthRun(
-                self._places[number * PLACE_SIZE], self._places[number * PLACE_SIZE + 1], self._depths[number]
-            )
-            for number in range(self._count)
-        ]
+        """Where each client's depths change."""
+        depths = self._depths
+        runs: list[DepthRun] = []
+        last_client = last_depth = -1
+        for number, client in enumerate(self._clients):
+            depth = depths[number] or self._depth_of(number)
+            if client != last_client or depth != last_depth:
+                runs.append(DepthRun(client, self._starts[number], depth))
+                last_client, last_depth = client, depth
+        return runs
 
-    def _settle(self, number: int) -> None:
-        path: list[tuple[int, int]] = []
-        depth = self._depths[number]
-        while depth == _UNKNOWN:
-            self._depths[number] = _BEING_FOUND
-            _, _, other, other_clock, below = self._places[number * PLACE_SIZE : (number + 1) * PLACE_SIZE]
-            path.append((number, below))
+    def _depth_of(self, number: int) -> int:
+        """Follow the references of one run until a depth is known."""
+        depths, below = self._depths, self._below
+        path: list[int] = []
+        while True:
+            depth = depths[number]
+            if depth == _BEING_FOUND:
+                raise UpdateRefused("items in the update hang from each other in a circle")
+            if depth != _UNKNOWN:
+                break
+            depths[number] = _BEING_FOUND
+            path.append(number)
+            other, other_clock = self._others[number], self._other_clocks[number]
             if other < 0:
-                depth = 1 - below
+                depth = 1 - below[number]
                 break
             span = self._summary.clients.get(other)
             if span is None or not span.start <= other_clock < span.end:
                 depth = self._nesting.depth(other, other_clock)
                 break
             number = self._first[other] + bisect_right(self._clocks[other], other_clock) - 1
-            depth = self._depths[number]
-            if depth == _BEING_FOUND:
-                raise UpdateRefused("items in the update hang from each other in a circle")
-        for waiting, below in reversed(path):
-            depth += below
-            self._depths[waiting] = depth
+        for waiting in reversed(path):
+            depth += below[waiting]
+            depths[waiting] = depth
+        return depth

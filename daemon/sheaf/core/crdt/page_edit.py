@@ -6,7 +6,9 @@ survives. Everything is checked before the first change, because transactions do
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import pycrdt
@@ -56,8 +58,7 @@ def edit_page(body: pycrdt.XmlFragment, edits: Sequence[PageEdit]) -> None:
             continue
         if count:
             del body.children[start : start + count]
-        for index, node in enumerate(nodes, start):
-            _insert(body, index, node)
+        _insert(body, start, nodes)
 
 
 def _check_node(node: PlainNode, depth: int) -> None:
@@ -83,10 +84,16 @@ def _check_rewrite(old: PlainNode, new: PlainNode, splices: Iterable[Splice]) ->
         raise UsageError("only blocks of text of the same type can be edited in place")
     text = _flat_text(old)
     checked = check_splices(splices, len(text))
-    spliced = text
-    for position, count, insert in reversed(checked):
-        spliced = spliced[:position] + insert + spliced[position + count :]
-    removed = any(start <= at < start + count for start, count, _ in checked for at in old_nodes)
+    pieces: list[str] = []
+    reached = 0
+    for position, count, insert in checked:
+        pieces += (text[reached:position], insert)
+        reached = position + count
+    spliced = "".join([*pieces, text[reached:]])
+    places = sorted(old_nodes)
+    removed = any(
+        bisect_left(places, start) < bisect_left(places, start + count) for start, count, _ in checked
+    )
     if removed or list(old_nodes.values()) != list(new_nodes.values()):
         raise UsageError("an edit inside a block leaves its inline nodes alone")
     if spliced != _flat_text(new):
@@ -112,34 +119,63 @@ def _flat_text(node: PlainNode) -> str:
     return "".join(EMBED if "node" in run else run["text"] for run in node.get("runs", ()))
 
 
-def _insert(parent: Element, index: int, node: PlainNode) -> None:
-    element = pycrdt.XmlElement(node["type"])
-    parent.children.insert(index, element)
+def _insert(parent: Element, index: int, nodes: Sequence[PlainNode]) -> None:
+    """Put elements in and then fill them.
+
+    Native code walks over all siblings to find a place; that takes an eighth of the time while
+    nothing else lies between them in memory (measured).
+    """
+    elements = [pycrdt.XmlElement(node["type"]) for node in nodes]
+    for number, element in enumerate(elements, index):
+        parent.children.insert(number, element)
+    for element, node in zip(elements, nodes, strict=True):
+        _fill(element, node)
+
+
+def _fill(element: pycrdt.XmlElement, node: PlainNode) -> None:
     for name, value in node.get("attrs", {}).items():
         if value is not None:
             element.attributes[name] = value
-    for child in node.get("children", ()):
-        _insert(element, len(element.children), child)
-    text: pycrdt.XmlText | None = None
+    parts: list[PlainNode | list[PlainRun]] = [*node.get("children", ())]
+    stretch: list[PlainRun] = []
     for run in node.get("runs", ()):
         if "node" in run:
-            _insert(element, len(element.children), run["node"])
-            text = None
+            parts.append(run["node"])
+            stretch = []
         elif run["text"]:
-            if text is None:
-                text = pycrdt.XmlText()
-                element.children.append(text)
-            text.insert(len(text), run["text"], run.get("marks", {}))
+            if not stretch:
+                parts.append(stretch)
+            stretch.append(run)
+    made = [pycrdt.XmlText() if isinstance(part, list) else pycrdt.XmlElement(part["type"]) for part in parts]
+    for number, child in enumerate(made):
+        element.children.insert(number, child)
+    for child, part in zip(made, parts, strict=True):
+        if isinstance(part, list):
+            assert isinstance(child, pycrdt.XmlText)
+            _fill_text(child, part)
+        else:
+            assert isinstance(child, pycrdt.XmlElement)
+            _fill(child, part)
+
+
+def _fill_text(text: pycrdt.XmlText, runs: Sequence[PlainRun]) -> None:
+    """Native code looks for each place from the start of the text, past every piece so far: so the words
+    go in as one piece, which is then cut up from its end."""
+    text.insert(0, "".join(run["text"] for run in runs), {})
+    end = len(text)
+    for run in reversed(runs):
+        start = end - len(run["text"].encode())
+        if run.get("marks"):
+            text.format(start, end, run["marks"])
+        end = start
 
 
 def _rewrite(element: pycrdt.XmlElement, node: PlainNode, splices: Sequence[Splice]) -> None:
-    for position, _, insert in splices:
-        if insert:
-            _ensure_text_at(element, position)
+    _ensure_texts_at(element, {position for position, _, insert in splices if insert})
     _splice_across(_spans(element), splices)
-    for child, start, end in _spans(element):
-        if isinstance(child, pycrdt.XmlText):
-            _set_marks(child, _cut_runs(node.get("runs", ()), start, end))
+    texts = [span for span in _spans(element) if isinstance(span[0], pycrdt.XmlText)]
+    for (text, _, _), pieces in zip(texts, _cut_runs(node.get("runs", ()), texts), strict=True):
+        _set_marks(text, pieces)
     _set_attributes(element, node.get("attrs", {}))
 
 
@@ -154,46 +190,59 @@ def _spans(element: pycrdt.XmlElement) -> list[tuple[Any, int, int]]:
     return spans
 
 
-def _ensure_text_at(element: pycrdt.XmlElement, position: int) -> None:
+def _ensure_texts_at(element: pycrdt.XmlElement, positions: set[int]) -> None:
     """Between two inline elements, or where a block is empty, there may be no text to type into."""
-    index = 0
-    for child, start, end in _spans(element):
-        if isinstance(child, pycrdt.XmlText) and start <= position <= end:
-            return
-        if end <= position:
-            index += 1
-    element.children.insert(index, pycrdt.XmlText())
+    spans = _spans(element)
+    ends = [end for _, _, end in spans]
+    texts = [(start, end) for child, start, end in spans if isinstance(child, pycrdt.XmlText)]
+    starts = [start for start, _ in texts]
+    for position in sorted(positions, reverse=True):
+        number = bisect_right(starts, position) - 1
+        if number < 0 or texts[number][1] < position:
+            element.children.insert(bisect_right(ends, position), pycrdt.XmlText())
 
 
 def _splice_across(spans: Sequence[tuple[Any, int, int]], splices: Sequence[Splice]) -> None:
     """A block has one text between inline elements, or several after concurrent first words."""
     homeless = {number for number, (_, _, insert) in enumerate(splices) if insert}
     work: list[tuple[pycrdt.XmlText, list[Splice]]] = []
+    first = 0
     for child, low, high in spans:
         if not isinstance(child, pycrdt.XmlText):
             continue
+        while first < len(splices) and splices[first][0] + splices[first][1] < low:
+            first += 1
         local: list[Splice] = []
-        for number, (position, count, insert) in enumerate(splices):
+        for number in range(first, len(splices)):
+            position, count, insert = splices[number]
+            if position > high:
+                break
             start, end = max(position, low), min(position + count, high)
-            is_home = number in homeless and low <= position <= high
-            homeless -= {number} if is_home else set()
+            is_home = number in homeless and low <= position
+            if is_home:
+                homeless.discard(number)
             if start < end or is_home:
-                local.append((max(position, low) - low, max(0, end - start), insert if is_home else ""))
+                local.append((start - low, max(0, end - start), insert if is_home else ""))
         work.append((child, local))
     for text, local in work:
         splice_text(text, local)
 
 
-def _cut_runs(runs: Iterable[PlainRun], start: int, end: int) -> list[tuple[int, Mapping[str, Any]]]:
-    """The lengths and marks of what lies between two code points of a block's runs."""
-    pieces: list[tuple[int, Mapping[str, Any]]] = []
-    at = 0
-    for run in runs:
-        low, high = max(at, start), min(at + _run_length(run), end)
-        if low < high:
-            pieces.append((high - low, run.get("marks", {})))
-        at += _run_length(run)
-    return pieces
+def _cut_runs(
+    runs: Sequence[PlainRun], texts: Iterable[tuple[Any, int, int]]
+) -> list[list[tuple[int, Mapping[str, Any]]]]:
+    """For each text, which covers some code points of a block's runs, the lengths and marks of its pieces."""
+    cut: list[list[tuple[int, Mapping[str, Any]]]] = []
+    ends = list(accumulate(_run_length(run) for run in runs))
+    for _, start, end in texts:
+        pieces: list[tuple[int, Mapping[str, Any]]] = []
+        number = bisect_right(ends, start)
+        while start < end and number < len(runs):
+            reached = min(ends[number], end)
+            pieces.append((reached - start, runs[number].get("marks", {})))
+            start, number = reached, number + 1
+        cut.append(pieces)
+    return cut
 
 
 def _set_marks(text: pycrdt.XmlText, wanted: Sequence[tuple[int, Mapping[str, Any]]]) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar
 
 import pycrdt
@@ -62,6 +63,32 @@ class ReplicaPoisoned(SheafError):
     """
 
 
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a replica must know of updates before it loads them: where their clocks and depths end."""
+
+    clocks: dict[int, int]
+    nesting: Nesting
+
+
+def survey_updates(updates: Iterable[bytes]) -> Survey:
+    """Inspect updates that are to be loaded in this order. Calls no native code: any thread may do it.
+
+    Raises:
+        UpdateRefused: one of them is refused or builds on something absent.
+    """
+    clocks: dict[int, int] = {}
+    nesting = Nesting()
+    for update in updates:
+        summary = inspect_update(update)
+        _require(summary, clocks)
+        nesting.note(nesting.check(summary), clocks)
+        for client, span in summary.clients.items():
+            if span.end > clocks.get(client, 0):
+                clocks[client] = span.end
+    return Survey(clocks, nesting)
+
+
 class Replica:
     """One Y.Doc.
 
@@ -81,33 +108,53 @@ class Replica:
         self._poisoned = False
 
     @classmethod
-    def load(cls, updates: Iterable[bytes], *, entropy: Entropy) -> Self:
+    def load(
+        cls,
+        updates: Sequence[bytes],
+        *,
+        entropy: Entropy,
+        survey: Survey | None = None,
+    ) -> Self:
         """A replica holding `updates`, applied in order in one transaction.
+
+        Args:
+            survey: what `survey_updates` said of exactly these, when the caller has it; it becomes
+                the replica's.
 
         Raises:
             UpdateRefused: one of them is refused or builds on something absent.
             ReplicaPoisoned: native code failed on them.
         """
-        wanted: list[bytes] = []
-        clocks: dict[int, int] = {}
-        nesting = Nesting()
-        for update in updates:
-            summary = inspect_update(update)
-            _require(summary, clocks)
-            nesting.note(nesting.check(summary), clocks)
-            for client, span in summary.clients.items():
-                if span.end > clocks.get(client, 0):
-                    clocks[client] = span.end
-            wanted.append(update)
+        if survey is None:
+            survey = survey_updates(updates)
+        clocks = survey.clocks
         client_id = draw_client_id(entropy)
         while client_id in clocks:
             client_id = draw_client_id(entropy)
         replica = cls(entropy=entropy, client_id=client_id)
-        replica._guarded(lambda: replica._apply_all(wanted))
-        replica._nesting = nesting
+        replica._guarded(lambda: replica._apply_all(updates))
+        replica._nesting = survey.nesting
         replica._clocks = decode_state_vector(replica._doc.get_state())
         if replica._clocks != clocks:
             raise replica._poison("loading left changes pending")
+        return replica
+
+    @classmethod
+    def copy_of(cls, state: bytes, *, client_id: int) -> Self:
+        """A copy of another replica, to work out a change on and be thrown away.
+
+        Not inspected and knows no depths, so nothing of others may be applied to it.
+
+        Args:
+            state: what that replica's `encode_state` gave.
+            client_id: what the change is written under; it goes on where it stopped in `state`.
+
+        Raises:
+            ReplicaPoisoned: native code failed.
+        """
+        replica = cls(entropy=bytes, client_id=client_id)
+        replica._guarded(lambda: replica._doc.apply_update(state))
+        replica._clocks = decode_state_vector(replica._doc.get_state())
         return replica
 
     @property
@@ -151,6 +198,30 @@ class Replica:
         self._nesting.note(depths, self._clocks)
         self._note(update, effective, summary)
         return effective
+
+    def would_change(self, update: bytes, summary: UpdateSummary) -> bool:
+        """Whether `apply` would bring anything new. Changes nothing; slow for big documents.
+
+        Args:
+            update: a Yjs v1 update.
+            summary: what `inspect_update` said of exactly these bytes.
+        """
+        self._check_alive()
+        if summary.is_empty:
+            return False
+        if any(span.end > self._clocks.get(client, 0) for client, span in summary.clients.items()):
+            return True
+        changes: list[object] = []  # it may still delete something: see what it does to a copy
+        trial: pycrdt.Doc[Any] = pycrdt.Doc(client_id=_NORMALISING_CLIENT)
+        trial.apply_update(self.encode_state())
+        subscription = trial.observe(changes.append)
+        try:
+            trial.apply_update(update)
+        except ValueError:  # `apply` says so in better words
+            return True
+        finally:
+            trial.unobserve(subscription)
+        return bool(changes)
 
     def edit(self, change: Callable[[], None]) -> bytes | None:
         """Run `change` on `doc` as one transaction.

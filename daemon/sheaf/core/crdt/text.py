@@ -34,8 +34,10 @@ class TextMap:
     def __init__(self, chunks: Chunks) -> None:
         parts: list[str] = []
         self._embeds: list[int] = []
+        self._ends: list[int] = []
+        self._marks: list[dict[str, Any] | None] = []
         length = 0
-        for value, _ in chunks:
+        for value, marks in chunks:
             if isinstance(value, str):
                 parts.append(value)
                 length += len(value)
@@ -43,7 +45,14 @@ class TextMap:
                 parts.append(EMBED)
                 self._embeds.append(length)
                 length += 1
+            self._ends.append(length)
+            self._marks.append(marks)
         self.text = "".join(parts)
+
+    def marks_at(self, position: int) -> dict[str, Any]:
+        """The formatting of the character before `position`, or of the first one at 0."""
+        number = bisect_left(self._ends, max(position, 1))
+        return dict(self._marks[number] or {}) if number < len(self._marks) else {}
 
     def native_length(self, start: int, end: int) -> int:
         """How many native units the code points `start` … `end` take: bytes, and 1 per embed."""
@@ -87,8 +96,7 @@ def splice_text(target: pycrdt.Text | pycrdt.XmlText, splices: Sequence[Splice])
     Inserted text takes the formatting of the character before the deleted part (or after it, at
     the very start), as typing does.
     """
-    chunks = target.diff()
-    where = TextMap(chunks)
+    where = TextMap(target.diff())
     offsets: list[tuple[int, int]] = []
     offset = reached = 0
     for position, delete_count, _ in splices:
@@ -100,17 +108,7 @@ def splice_text(target: pycrdt.Text | pycrdt.XmlText, splices: Sequence[Splice])
     for (start, size), (position, _, insert) in zip(reversed(offsets), reversed(splices), strict=True):
         if insert:
             # Inserted before the deletion, inside what it follows, so that marks carry over.
-            target.insert(start, insert, marks_at(chunks, position))
+            target.insert(start, insert, where.marks_at(position))
         if size:
             shift = len(insert.encode())
             del target[start + shift : start + shift + size]
-
-
-def marks_at(chunks: Chunks, position: int) -> dict[str, Any]:
-    """The formatting of the character before `position`, or of the first one at 0."""
-    reached = 0
-    for value, marks in chunks:
-        reached += len(value) if isinstance(value, str) else 1
-        if reached >= max(position, 1):
-            return dict(marks or {})
-    return {}

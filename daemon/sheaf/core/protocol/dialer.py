@@ -60,6 +60,8 @@ RELAY_POKE_PATIENCE_S: Final = 6.0
 CALL_PATIENCE_S: Final = 30.0
 """How long a call may go without a report: longer than signalling, connecting and HELLO together.
 Nobody should rely on it, but a call that is never reported must not block a device for ever."""
+CLONED_PAUSE_S: Final = 10.0
+"""Where two daemons use one device's identity, each gets its turn, and nobody hurries (decision 0073)."""
 DIALS_MAX: Final = 8
 DEVICES_MAX: Final = 1024
 ADDRESSES_MAX: Final = 8
@@ -137,12 +139,12 @@ class Dialer:
         return self.wake(now)
 
     def sighted(self, device: DeviceId, addresses: Iterable[str], now: Seconds) -> list[DialEffect]:
-        """A device announces itself on the LAN at these addresses."""
+        """A device announces itself on the LAN at these addresses; those of a link (`%`) are tried last."""
         entry = self._devices.get(device)
         if entry is None:
             return []
         is_news = False
-        for address in addresses:
+        for address in sorted(addresses, key=lambda each: "%" not in each):
             is_news |= not entry.addresses.pop(address, False)
             entry.addresses[address] = True
         while len(entry.addresses) > ADDRESSES_MAX:
@@ -191,18 +193,21 @@ class Dialer:
                 self._after_failure(entry, line, now, is_absent=is_absent)
         return self.wake(now)
 
-    def closed(self, device: DeviceId, now: Seconds, *, is_peer_fault: bool = False) -> list[DialEffect]:
-        """The session with this device is over; after its fault the pause is the longest at once."""
+    def closed(
+        self, device: DeviceId, now: Seconds, *, is_peer_fault: bool = False, is_cloned: bool = False
+    ) -> list[DialEffect]:
+        """The session with this device is over; after its fault the pause is the longest at once, and it is
+        long where two daemons use one device's identity."""
         entry = self._devices.get(device)
         if entry is not None:
             if entry.is_at_best and now - entry.ranked_at >= SETTLED_S:
                 entry.upgrade.failures = 0
             entry.rank, entry.upgrade.due = None, NEVER
-            self._back_off(entry, now, is_peer_fault=is_peer_fault)
-            pause = BACKOFF_MAX_S if is_peer_fault else BACKOFF_FIRST_S
+            longest = BACKOFF_MAX_S if is_peer_fault else CLONED_PAUSE_S if is_cloned else None
+            self._back_off(entry, now, pause_s=longest)
             entry.relay.turn = 0
-            entry.relay.due = now + self._jittered(pause)
-            if not is_peer_fault and now < max(entry.missed_at, self._moved_at) + EXPECTED_S:
+            entry.relay.due = now + self._jittered(longest or BACKOFF_FIRST_S)
+            if longest is None and now < max(entry.missed_at, self._moved_at) + EXPECTED_S:
                 entry.direct.due = max(now, entry.direct.called_at + REDIAL_MIN_S)
                 entry.relay.due = max(now, entry.relay.called_at + REDIAL_MIN_S)
         return self.wake(now)
@@ -425,13 +430,11 @@ class Dialer:
         line.due = now + self._jittered(_grown(UPGRADE_FIRST_S, UPGRADE_FACTOR, UPGRADE_MAX_S, line.failures))
         line.failures += 1
 
-    def _back_off(self, entry: KnownDevice, now: Seconds, *, is_peer_fault: bool = False) -> None:
+    def _back_off(self, entry: KnownDevice, now: Seconds, *, pause_s: float | None = None) -> None:
         first = BACKOFF_LAN_FIRST_S if entry.addresses else BACKOFF_FIRST_S
-        pause = _grown(first, BACKOFF_FACTOR, BACKOFF_MAX_S, entry.direct.failures)
-        if is_peer_fault:
-            pause = BACKOFF_MAX_S
+        pause_s = pause_s or _grown(first, BACKOFF_FACTOR, BACKOFF_MAX_S, entry.direct.failures)
         entry.direct.failures += 1
-        entry.direct.due = now + self._jittered(pause)
+        entry.direct.due = now + self._jittered(pause_s)
 
     def _jittered(self, pause: float) -> float:
         return pause * (0.75 + int.from_bytes(self._entropy(2), "big") / 131_072)

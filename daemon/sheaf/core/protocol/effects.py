@@ -212,10 +212,12 @@ class RttMeasured:
 @dataclass(frozen=True, slots=True)
 class Closed:
     """The session is over, exactly once. Send what `next_frames` still returns (the farewell),
-    then close the channel. `is_peer_fault`: it broke the rules; do not hurry back to it."""
+    then close the channel. `is_peer_fault`: it broke the rules; do not hurry back to it.
+    `is_cloned`: the other side has met another process that uses our identity; the same holds."""
 
     reason: str
     is_peer_fault: bool
+    is_cloned: bool = False
 
 
 Effect = (

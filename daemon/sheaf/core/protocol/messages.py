@@ -300,6 +300,10 @@ SpaceMessage = (
 """Messages that carry the handle of an open space."""
 
 
+CLONED: Final = "another computer uses this device's identity"
+"""The reason in a BYE to one of two daemons with the same device key (PROTOCOL §5.1). Compared literally."""
+
+
 def shortened(reason: str) -> str:
     """A reason made fit for BYE, ERR or JOIN_ANSWER: printable and short enough."""
     printable = "".join(char if char.isprintable() else " " for char in reason)

@@ -1,4 +1,4 @@
-"""Who is in a document right now: y-protocols awareness, made safe (PROTOCOL §9, TRAPS 1.3).
+"""Who is in a document right now: y-protocols awareness, made safe (PROTOCOL §9).
 
 The stock handler lets one message add 200,000 clients, never forgets and times out by the
 wall clock. Here every client id belongs to the source that brought it (one tab, or one

@@ -24,10 +24,7 @@ from typing import Final
 
 from sheaf.core.base.errors import ProtocolViolation
 from sheaf.core.base.ids import DeviceId, DocId, LogId, SpaceId
-from sheaf.core.base.limits import (
-    AWARENESS_BYTES_MAX,
-    UNAUTHENTICATED_BYTES_MAX,
-)
+from sheaf.core.base.limits import AWARENESS_BYTES_MAX, UNAUTHENTICATED_BYTES_MAX
 from sheaf.core.base.machine import Entropy, Seconds
 from sheaf.core.crypto.identity import DeviceCertificate, DeviceKeys
 from sheaf.core.protocol.common_spaces import CommonSpaces
@@ -50,6 +47,7 @@ from sheaf.core.protocol.heartbeat import Heartbeat
 from sheaf.core.protocol.join_desk import JoinDesk, JoinTicket
 from sheaf.core.protocol.message_codec import decode_message, encode_message
 from sheaf.core.protocol.messages import (
+    CLONED,
     AnyMessage,
     Bye,
     Close,
@@ -372,7 +370,8 @@ class Session:
                 if elapsed_ms is not None:
                     self._emit(RttMeasured(elapsed_ms))
             case Bye(reason=reason):
-                self._end(f"the other side left: {reason}", is_peer_fault=False)
+                is_cloned = reason == CLONED
+                self._end(f"the other side left: {reason}", is_peer_fault=False, is_cloned=is_cloned)
             case Err(reason=reason):
                 self._end(f"the other side refused: {reason}", is_peer_fault=False)
             case Open(handle=handle, tag=tag):
@@ -426,11 +425,11 @@ class Session:
         self._mux.drop_queued()
         self._mux.queue(Stream.SESSION, encode_message(message))
 
-    def _end(self, reason: str, *, is_peer_fault: bool) -> None:
+    def _end(self, reason: str, *, is_peer_fault: bool, is_cloned: bool = False) -> None:
         self._state = _State.CLOSED
         self._spaces.clear()
         self._tokens.clear()
-        self._emit(Closed(reason, is_peer_fault))
+        self._emit(Closed(reason, is_peer_fault, is_cloned))
 
     # ------------------------------------------------------------------ plumbing
 

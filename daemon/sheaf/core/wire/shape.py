@@ -1,4 +1,4 @@
-"""Reading a decoded map field by field, refusing whatever does not fit (STYLE 10).
+"""Reading a decoded map field by field, refusing whatever does not fit.
 
     fields = Fields(decode(raw, bytes_max=…), "invite")
     public = fields.octets(0, size=32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import random
 from collections.abc import Callable
@@ -126,10 +128,19 @@ def _catch_up(group: list[Writer], seen: list[int], number: int, log: list[bytes
     seen[number] = len(log)
 
 
-def shared_data() -> Path | None:
-    """The folder with real input, which is not part of the project; None where it is absent."""
-    folder = Path(os.environ.get("SHEAF_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
-    return folder if folder.is_dir() else None
+def documents_of_yjs() -> list[tuple[list[bytes], str]]:
+    """Documents that Yjs has edited: their updates and their text; tests/vectors/yjs_texts.mjs wrote them."""
+    found = json.loads((REPOSITORY / "tests" / "vectors" / "yjs_texts.json").read_text())
+    return [
+        ([base64.b64decode(update) for update in document["updates"]], document["text"])
+        for document in found["documents"]
+    ]
+
+
+def larger_set() -> list[tuple[list[bytes], str]]:
+    """The same from Yjs' own compatibility set, where $SHEAF_SHARED_DATA says where it is; else none."""
+    folder = os.environ.get("SHEAF_SHARED_DATA")
+    return read_compatibility_set((Path(folder) / "small-test-dataset.bin").read_bytes()) if folder else []
 
 
 def read_compatibility_set(data: bytes) -> list[tuple[list[bytes], str]]:

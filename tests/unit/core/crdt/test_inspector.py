@@ -16,11 +16,11 @@ from sheaf.core.crdt.inspector import UpdateLimits, inspect_update
 from sheaf.core.crdt.state_vector import encode_uvar
 from sheaf.core.crdt.text import EMBED
 from tests.unit.core.crdt.support import (
+    documents_of_yjs,
     history,
+    larger_set,
     mutate,
-    read_compatibility_set,
     replica,
-    shared_data,
 )
 
 
@@ -38,13 +38,11 @@ def test_every_update_that_native_code_writes_is_accepted(seed: int) -> None:
         inspect_update(pycrdt.merge_updates(update))
 
 
-def test_every_update_of_the_compatibility_set_is_accepted_and_gives_its_text() -> None:
-    folder = shared_data()
-    if folder is None:
-        pytest.skip("the real input (../shared/data or SHEAF_SHARED_DATA) is not on this machine")
-    documents = read_compatibility_set((folder / "small-test-dataset.bin").read_bytes())
-    assert len(documents) == 5320
-    for updates, text in documents:
+def test_every_update_that_yjs_writes_is_accepted_and_gives_its_text() -> None:
+    documents = documents_of_yjs()
+    assert len(documents) == 48
+    assert sum(len(updates) for updates, _ in documents) > 500
+    for updates, text in [*documents, *larger_set()]:
         document = replica()
         for update in updates:
             document.apply(update)

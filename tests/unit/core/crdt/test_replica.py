@@ -153,7 +153,7 @@ def test_the_normalised_form_is_an_update_with_the_same_content() -> None:
 
 
 def test_equal_clocks_with_different_content_have_different_digests() -> None:
-    """Two instances under one client id: what a restored backup makes (TRAPS 5)."""
+    """Two instances under one client id: what a restored backup makes."""
     left, right = (Replica(entropy=seeded(1), client_id=5) for _ in range(2))
     left.append_text("a")
     right.append_text("b")

@@ -38,6 +38,16 @@ def test_the_smaller_id_dials_and_the_larger_pokes() -> None:
     assert dialer.sighted(LOW, (ADDRESS,), 0) == [Poke(LOW, ADDRESS)]
 
 
+def test_addresses_of_a_link_are_tried_last() -> None:
+    """Of a computer on several links, some are of another one than ours."""
+    dialer = make_dialer()
+    dialer.set_wanted([HIGH], 0)
+    link = "[fe80::1%eth0]:7412"
+    effects = dialer.sighted(HIGH, (ADDRESS, link), 0)
+    assert effects == [Dial(HIGH, ADDRESS)]
+    assert dialer.failed(HIGH, ADDRESS, 1) == [Dial(HIGH, link)]
+
+
 def test_strangers_are_not_called() -> None:
     assert make_dialer().sighted(HIGH, (ADDRESS,), 0) == []
 

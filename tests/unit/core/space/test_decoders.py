@@ -1,4 +1,4 @@
-"""Every decoder of the space is total: a whole value or a ProtocolViolation (STYLE 10)."""
+"""Every decoder of the space is total: a whole value or a ProtocolViolation."""
 
 from __future__ import annotations
 

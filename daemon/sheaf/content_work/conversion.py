@@ -14,9 +14,9 @@ from html import escape
 from sheaf.content import html, markdown_reader, markdown_writer, tree
 from sheaf.content.diff import diff_page, diff_text
 from sheaf.content.views import exact_view, rich_view, text_view
+from sheaf.content_work.forms import ContentFormat, DocType
 from sheaf.core.base.errors import UsageError
 from sheaf.core.crdt.replica import Replica
-from sheaf.node.views import ContentFormat, DocType
 
 Change = Callable[[Replica], bytes | None]
 

@@ -1,0 +1,1 @@
+"""Content work: a document's content read, written and added to, as pure functions of bytes."""

@@ -1,0 +1,1 @@
+"""Content work in processes of its own: `pool` is the daemon's side, `process` the other one."""
