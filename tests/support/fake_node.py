@@ -169,6 +169,7 @@ class FakeNode:
         self.events = EventBus()
         self.role = Role.OWNER
         self.relays: tuple[RelayStatus, ...] = ()
+        self.held_changes = 0
         self.storage_view = StorageView("ok", None, 0)
         self.now_ms = 1_767_225_600_000
         self._profile = ProfileView(UserId(bytes(32)), "Ada", DeviceId(b"\1" * 32), "laptop")
@@ -211,6 +212,7 @@ class FakeNode:
             spaces=tuple(self.spaces()),
             peers=tuple(self.peers()),
             relays=self.relays,
+            held_changes=self.held_changes,
         )
 
     def storage(self) -> StorageView:

@@ -216,6 +216,15 @@ async def test_status_and_peers_say_who_is_connected_how(sheaf: Run) -> None:
     assert "1.2 ms" in (await sheaf("peers")).out
 
 
+async def test_status_says_what_open_editors_hold_that_cannot_be_saved_yet(
+    sheaf: Run, node: FakeNode
+) -> None:
+    assert "open editors" not in (await sheaf("status")).out
+    node.held_changes = 3
+    assert "3 changes in open editors not saved here yet" in (await sheaf("status")).out
+    assert (await as_json(sheaf, "status"))["held_changes"] == 3
+
+
 async def test_members_are_listed(sheaf: Run) -> None:
     await sheaf("space", "create", "Home")
     assert "Ada (you)" in (await sheaf("members", "Home")).out
