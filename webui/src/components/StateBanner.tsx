@@ -101,10 +101,14 @@ function StoppedBanner({ reason, ...props }: StateBannerProps & { reason: StopRe
     case "refused":
     case "protocol":
       return (
-        <Banner title="A change was not accepted." icon={<FileX2 size={18} />}>
+        <Banner
+          title={reason === "too_big" ? "This is too much to save at once." : "A change was not accepted."}
+          icon={<FileX2 size={18} />}
+        >
           <p>
-            This page and the one on the laptop no longer fit together. Save your text first; then take the
-            page as it is on the laptop.
+            {reason === "too_big"
+              ? "More than 32 MB of changes wait in this browser. Save your text first; then take the page as it is on the laptop, and put the text in again in parts."
+              : "This page and the one on the laptop no longer fit together. Save your text first; then take the page as it is on the laptop."}
           </p>
           <Unsaved {...props} />
           <div className="banner-actions">
