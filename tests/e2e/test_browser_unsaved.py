@@ -121,9 +121,10 @@ async def test_a_title_typed_and_the_tab_closed_at_once_arrives(here: Town) -> N
         start = await page.context.new_page()
         await page.close()
         await start.goto(ada.url + "/")
-        await expect(start.get_by_test_id("waiting-title")).to_contain_text("Typed without a daemon")
+        waiting = start.get_by_test_id("waiting-title")
+        await expect(waiting.filter(has_text="Typed without a daemon")).to_have_count(1)
         await asyncio.to_thread(ada.start)
-        await expect(start.get_by_test_id("waiting-title")).to_have_count(0, timeout=SOON_MS)
+        await expect(waiting).to_have_count(0, timeout=SOON_MS)
         assert title_of(down) == "Typed without a daemon"
 
 

@@ -26,6 +26,7 @@ EXAMPLE: Final = "sheaf-backup-20260314-091500"
 """The backup that the page restores."""
 NO_SUCH_UNIT: Final = 5
 MENTIONED: Final = {
+    "sheaf doctor",
     "sheaf status",
     "sheaf up",
     "sheaf relay",

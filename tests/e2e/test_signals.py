@@ -22,15 +22,13 @@ pytestmark = pytest.mark.e2e
 
 STOP_S_MAX = 20.0
 QUIET = ("--no-mdns", "--lan", "127.0.0.1:0")
-WITHOUT_TERMINAL = (
-    sys.executable,
-    "-c",
-    "import os, sys; os.setsid(); os.execv(sys.argv[1], sys.argv[1:])",
-)
+# The tests may run under nohup, whose ignored SIGHUP a child would inherit.
+_OWN_SESSION = "import os, signal, sys; os.setsid(); signal.signal(signal.SIGHUP, signal.SIG_DFL);"
+WITHOUT_TERMINAL = (sys.executable, "-c", f"{_OWN_SESSION} os.execv(sys.argv[1], sys.argv[1:])")
 IN_TERMINAL = (
     sys.executable,
     "-c",
-    "import os, sys; os.setsid(); tty = os.open(sys.argv[1], os.O_RDWR); os.dup2(tty, 0); os.dup2(tty, 1);"
+    f"{_OWN_SESSION} tty = os.open(sys.argv[1], os.O_RDWR); os.dup2(tty, 0); os.dup2(tty, 1);"
     "os.close(tty); os.execv(sys.argv[2], sys.argv[2:])",
 )
 

@@ -54,6 +54,9 @@ def systemctl(words: list[str]) -> int:
             _unit(name, is_user=is_user)
             _stop(name)
             _start(name, is_user=is_user)
+        case ["status", name]:
+            _unit(name, is_user=is_user)
+            return 0 if _running(name) else 3
         case ["reload", name]:
             _unit(name, is_user=is_user)
             os.kill(_running(name) or _refuse(f"{name} is not running"), signal.SIGHUP)
@@ -237,7 +240,7 @@ def _command_line(unit: str) -> tuple[dict[str, str], list[str]]:
     words: list[str] = []
     for word in shlex.split(_specifiers(line)):
         if re.fullmatch(r"\$\w+", word):
-            words += shlex.split(variables[word[1:]])
+            words += shlex.split(variables.get(word[1:], ""))
         else:
             words.append(re.sub(r"\$\{(\w+)\}", lambda match: variables[match.group(1)], word))
     return variables, words
