@@ -18,7 +18,7 @@ from sheaf.node.node import Node
 from sheaf.node.space_host import RestoredSpace
 from sheaf.node.unit_of_work import Committer
 from sheaf.node.views import CloseCode, JoinState
-from sheaf.ports import SnapshotRow
+from sheaf.ports import SnapshotRow, WriteBatch
 from tests.support.memory_network import MemoryLan
 from tests.support.memory_store import MemoryStore
 from tests.support.nodes import Listener, Machine, join, machine, new_text, running, text_of, until
@@ -401,3 +401,34 @@ async def test_a_document_that_was_being_read_when_its_space_was_renewed_is_open
         assert listener.updates or listener.ended, "the tab shows what is no longer there"
         await handle.submit(update_of("from the tab"))
         await until(lambda: listener.frames == 1)
+
+
+async def test_a_space_that_fails_while_the_daemon_stops_keeps_no_other_one_from_being_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    anns = machine(MemoryLan(), "ann")
+    store = store_of(anns)
+    async with running(anns) as (ann,):
+        spaces = [(await ann.create_space(name)).space_id for name in ("Home", "Work", "Club")]
+        docs = [await new_text(ann, space) for space in spaces]
+        commit, close, is_stopping = store.commit, ann._library.close, asyncio.Event()
+
+        async def defective(batch: WriteBatch) -> None:
+            await is_stopping.wait()
+            if any(row.space_id == spaces[0] for row in batch.pending):
+                raise ValueError("a defect")
+            await until(lambda: ann._library.find(spaces[0]) is None)
+            await commit(batch)
+
+        async def stop() -> None:
+            asyncio.get_running_loop().call_soon(is_stopping.set)
+            await close()
+
+        monkeypatch.setattr(store, "commit", defective)
+        monkeypatch.setattr(ann._library, "close", stop)
+        for doc in docs:
+            handle = await ann.open_document(doc, Listener())
+            await handle.submit(update_of("last words"))
+    monkeypatch.undo()
+    async with running(anns) as (ann,):
+        assert [await text_of(ann, doc) for doc in docs[1:]] == ["last words"] * 2
