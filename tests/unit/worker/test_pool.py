@@ -186,3 +186,18 @@ async def test_a_computation_nobody_waits_for_any_more_counts_until_it_has_ended
         go_on.set()
         await second
         assert order == ["first", "second"]
+
+
+async def test_a_thread_that_cannot_be_started_keeps_no_later_computation_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_more(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async with pool() as workers:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", no_more)
+            with pytest.raises(RuntimeError, match="new thread"):
+                await workers.compute(lambda: 1)
+        async with asyncio.timeout(10):
+            assert await workers.compute(lambda: 2) == 2
