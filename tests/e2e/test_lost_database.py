@@ -185,6 +185,18 @@ def test_a_device_can_begin_anew_on_purpose_and_keeps_its_keys_and_what_was_left
     }
 
 
+def test_beginning_anew_keeps_the_database_of_before_an_update(data: Path) -> None:
+    """It may be the only whole copy of the documents."""
+    only_from_before_an_update(data / "sheaf.db")
+    (old,) = data.glob("before-schema-*.db")
+    content = old.read_bytes()
+    daemon = Daemon(data, arguments=("--no-mdns", "--lan", "127.0.0.1:0", "--new-database"))
+    daemon.start()
+    assert daemon.stop() == 0
+    (kept,) = data.glob("before-schema-*")
+    assert kept.read_bytes() == content
+
+
 def test_a_database_that_is_here_is_never_given_up(data: Path) -> None:
     before = contents(data)
     ended = run(data, *START, "--new-database")

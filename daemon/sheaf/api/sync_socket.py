@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Protocol
 
 from starlette.types import Receive, Scope, Send
@@ -54,6 +55,7 @@ from sheaf.core.protocol.ysync import (
     encode_update,
 )
 from sheaf.node.views import FINAL_CODES_FROM, FINAL_CODES_TO, CloseCode, DocumentHandle
+from sheaf.threads import in_daemon_thread
 
 CLOSE_MALFORMED: Final = 4400
 RENEW_INTERVAL_S: Final = 60.0
@@ -290,7 +292,7 @@ class _Connection:
                     continue
                 is_sent = asyncio.Event()
                 fill = self._outbox.reserve(is_sent.set)
-                pieces = await asyncio.to_thread(_in_pieces, update)
+                pieces = await in_daemon_thread(partial(_in_pieces, update), name="sheaf-pieces")
                 fill([*map(encode_update, pieces[:-1]), encode_step2(pieces[-1])])
                 await is_sent.wait()
         except SheafError as error:

@@ -10,15 +10,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import contextlib
 import importlib
-import threading
-from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
 from sheaf.core.base.errors import StorageFailure
 from sheaf.keystore.file import secret_name
+from sheaf.threads import in_daemon_thread
 
 SERVICE: Final = "sheaf"
 ANSWER_S_MAX: Final = 60.0
@@ -70,33 +68,14 @@ class KeyringKeyStore:
             )
         try:
             async with asyncio.timeout(ANSWER_S_MAX):
-                answer: str | None = await _in_a_thread(partial(getattr(keyring, call), SERVICE, *arguments))
+                answer: str | None = await in_daemon_thread(
+                    partial(getattr(keyring, call), SERVICE, *arguments), name="sheaf-keyring"
+                )
                 return answer
         except TimeoutError as error:
             raise StorageFailure("The system keyring does not answer. Unlock it and try again.") from error
         except Exception as error:  # backends raise what they like (D-Bus, ctypes…)
             raise StorageFailure(f"The system keyring refused: {error or type(error).__name__}") from error
-
-
-async def _in_a_thread(ask: Callable[[], Any]) -> Any:
-    """`asyncio.to_thread`, but a keyring that never answers keeps no program from ending."""
-    loop = asyncio.get_running_loop()
-    answered: asyncio.Future[Any] = loop.create_future()
-
-    def settle(outcome: Callable[[], None]) -> None:
-        if not answered.done():
-            outcome()
-
-    def work() -> None:
-        try:
-            outcome = partial(answered.set_result, ask())
-        except Exception as error:  # noqa: BLE001 - backends raise what they like; the asker converts it
-            outcome = partial(answered.set_exception, error)
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, outcome)
-
-    threading.Thread(target=work, name="sheaf-keyring", daemon=True).start()
-    return await answered
 
 
 def load_keyring() -> Any | None:  # the package is optional, so there is no type to name

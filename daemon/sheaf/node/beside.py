@@ -44,9 +44,10 @@ class Beside:
         """See `inspect_update`."""
         return await self._of_bytes(len(update), lambda: inspect_update(update))
 
-    async def survey(self, updates: Sequence[bytes]) -> Survey:
+    async def survey(self, updates: Sequence[bytes], *, own_states: int = 0) -> Survey:
         """See `survey_updates`."""
-        return await self._of_bytes(sum(map(len, updates)), lambda: survey_updates(updates))
+        size_bytes = sum(map(len, updates))
+        return await self._of_bytes(size_bytes, lambda: survey_updates(updates, own_states=own_states))
 
     async def take_apart(self, update: bytes) -> TakenApart:
         """See `take_apart`. Raises UpdateRefused: malformed, or there is too much in it."""

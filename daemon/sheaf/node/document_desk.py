@@ -112,9 +112,12 @@ class DocumentDesk:
     async def open_document(self, doc_id: DocId, subscriber: DocumentSubscriber) -> DocumentHandle:
         """Open a document live. Raises NotFound, StorageFailure."""
         await self._library.settle()
-        host, _ = self._library.place(doc_id)
-        actor = await host.documents.open(doc_id)
-        return actor.open(subscriber)
+        while True:
+            host, _ = self._library.place(doc_id)
+            actor = await host.documents.open(doc_id)
+            if self._library.find(host.space_id) is host:
+                return actor.open(subscriber)
+            # Another host took its place while the document was read: nothing new comes to this one.
 
     async def delivery(self, doc_id: DocId) -> DocumentDelivery:
         """Who has a document, and where else it waits. Raises NotFound, StorageFailure."""

@@ -49,6 +49,7 @@ class Handle:
         self._room.set()
         self._held = HeldChanges()
         self._has_let_go = False
+        self._is_taking_in = False
         self._asked: dict[int, int] = {}
         """By client, the clock the tab was asked to help us reach."""
         self.is_closed = False
@@ -119,12 +120,19 @@ class Handle:
 
     async def _take_in(self, number: int, *, is_state: bool) -> None:
         """Hand what is ready to the document, a piece at a time, and see what is left."""
-        while pieces := self._ready():
-            for piece in pieces:
-                if self.is_closed:
-                    return
-                self._submit_piece(piece)
-                await asyncio.sleep(0)
+        self._is_taking_in = True
+        try:
+            while pieces := self._ready():
+                for piece in pieces:
+                    if self.is_closed:
+                        return
+                    self._submit_piece(piece)
+                    await asyncio.sleep(0)
+        except NotAllowed:  # pieces are lost; only the tab has them
+            self._has_let_go = True
+            raise
+        finally:
+            self._is_taking_in = False
         if self._held.has_own:
             if self._first_held is None:
                 self._first_held = number
@@ -137,6 +145,7 @@ class Handle:
         if self._first_held != number and number in self._uncommitted:
             self._actor.host.after_commit(lambda: self._settled(number))
         self._settle_held()
+        self.go_on()
 
     def _ready(self) -> list[bytes]:
         return self._held.take_ready(self._actor.replica.clock_of, self._actor.host.is_foreign)
@@ -166,8 +175,8 @@ class Handle:
             self._actor.host.after_commit(lambda: self._settled(first))
 
     def go_on(self) -> None:
-        """The document has changed: take in what waited for that."""
-        if self.is_closed or not self.can_go_on:
+        """The document has changed: take in what waited for that. Pieces on their way in come first."""
+        if self.is_closed or self._is_taking_in or not self.can_go_on:
             return
         if self._has_let_go:
             self._held.wanted = {}
@@ -181,8 +190,8 @@ class Handle:
             self._let_go_of_tab(CloseCode.STORAGE_FAILED, error)
         except UpdateRefused as error:
             self._let_go_of_tab(CloseCode.REFUSED, error)
-        except NotAllowed:  # a reader by now: what waits cannot go in any more
-            self._held.clear()
+        except NotAllowed as error:  # a reader by now; when it comes again it is told so
+            self._let_go_of_tab(CloseCode.TOO_SLOW, error)
         else:
             self._settle_held()
 

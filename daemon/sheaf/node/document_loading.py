@@ -14,7 +14,7 @@ import structlog
 from sheaf.core.base.errors import UpdateRefused, WireError
 from sheaf.core.base.ids import DocId, EnvId, LogId
 from sheaf.core.base.machine import Entropy
-from sheaf.core.crdt.replica import Replica, ReplicaPoisoned, UpdateGap
+from sheaf.core.crdt.replica import Replica, ReplicaPoisoned, UpdateGap, survey_updates
 from sheaf.core.space.payload import PayloadKind
 from sheaf.core.space.space import Space
 from sheaf.core.wire import cbor
@@ -86,7 +86,7 @@ async def _load(
     """Raises UpdateRefused, ReplicaPoisoned when already `base` cannot be read."""
     everything = [*base, *(stored.data for stored in updates), *unsealed]
     try:
-        survey = await beside.survey(everything)
+        survey = await beside.survey(everything, own_states=len(base))
         return LoadedDocument(Replica.load(everything, entropy=entropy, survey=survey), len(updates))
     except (UpdateRefused, ReplicaPoisoned):
         loaded = _load_carefully(base, updates, entropy)
@@ -100,7 +100,8 @@ async def _load(
 
 def _load_carefully(base: Sequence[bytes], updates: Sequence[_Stored], entropy: Entropy) -> LoadedDocument:
     """Apply singly: what was stored before what it builds on waits; what is bad is left out."""
-    loaded = LoadedDocument(Replica.load(base, entropy=entropy), len(updates))
+    survey = survey_updates(base, own_states=len(base))
+    loaded = LoadedDocument(Replica.load(base, entropy=entropy, survey=survey), len(updates))
     waiting = list(updates)
     while waiting:
         again: list[_Stored] = []

@@ -114,13 +114,13 @@ class Library:
         """Let every tab go and write what is still in memory."""
         for host in self._hosts.values():
             host.close(CloseCode.STOPPING, "the daemon is stopping")
-        for host in self._hosts.values():
+        for host in self.hosts():
             host.delivery.close()
             try:
                 await host.flush()
             except StorageFailure as failure:
                 logger.error("could not write everything before stopping", error=str(failure))
-        for runner in self._runs.values():
+        for runner in tuple(self._runs.values()):
             await runner.close()
 
     async def _open(self, space_id: SpaceId) -> SpaceHost:

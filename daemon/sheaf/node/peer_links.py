@@ -288,9 +288,9 @@ class PeerLinks:
             on_lost(reason)
         if self.joins is not None:
             self.joins.link_closed(link, reason)
-        if link.is_cloned:
-            self._clones.noticed_own()
         device_id = link.device_id
+        if link.is_cloned and device_id is not None and self._shares_a_space(device_id):
+            self._clones.noticed_own()
         if device_id is not None and self._spares.get(device_id) is link:
             del self._spares[device_id]
         if device_id is None or self._links.get(device_id) is not link:

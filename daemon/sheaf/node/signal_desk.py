@@ -124,7 +124,8 @@ class SignalDesk:
         if body.sender.device == self._own:
             self._came_from_myself(body)
             return
-        if abs(self._clock.wall_ms() - body.created_ms) > STALE_SIGNAL_MS:
+        is_fresh = self._is_fresh(body)
+        if not is_fresh:
             logger.info("an old or postdated signal; clocks may differ", via=signal.route.label)
         if not self._is_first(body.session_id):
             self.dropped += 1
@@ -136,19 +137,18 @@ class SignalDesk:
                     return
                 self._tasks.spawn(self._answer(opened, signal.route), "answer")
             case SignalKind.POKE:
-                self._taker.poked(body.sender, signal.route, process_of(body))
+                # An old one, recorded before our restart and played again, must not look like a clone.
+                self._taker.poked(body.sender, signal.route, process_of(body) if is_fresh else None)
             case SignalKind.BYE | SignalKind.ANSWER:
                 return
 
     def _came_from_myself(self, body: SignalBody) -> None:
         """Another daemon has our key, unless it is our own word that somebody sends back, now or later."""
-        age_ms = abs(self._clock.wall_ms() - body.created_ms)
-        if (
-            age_ms <= STALE_SIGNAL_MS
-            and not self._connector.is_echo(body)
-            and self._is_first(body.session_id)
-        ):
+        if self._is_fresh(body) and not self._connector.is_echo(body) and self._is_first(body.session_id):
             self._taker.met_myself()
+
+    def _is_fresh(self, body: SignalBody) -> bool:
+        return abs(self._clock.wall_ms() - body.created_ms) <= STALE_SIGNAL_MS
 
     async def _answer(self, opened: OpenedSignal, route: SignalRoute) -> None:
         self._answering += 1

@@ -65,7 +65,10 @@ def refuse_lost_database(data_dir: Path, *, has_keys: bool) -> None:
 
 
 def begin_anew(data_dir: Path, *, has_keys: bool, wall_ms: int) -> None:
-    """Make an empty database where one was lost. A write-ahead log is moved aside, never deleted.
+    """Make an empty database where one was lost.
+
+    A write-ahead log, and the copies of before an update, are moved aside, never deleted: the next
+    start would take the copies away, as the new database is sound.
 
     Raises:
         UsageError: the database is not lost.
@@ -80,7 +83,8 @@ def begin_anew(data_dir: Path, *, has_keys: bool, wall_ms: int) -> None:
                 f"Start without {NEW_DATABASE_OPTION}."
             )
         path = data_dir / DATABASE_NAME
-        for stale in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
+        beside = (path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm"))
+        for stale in (path, *beside, *old_copies(data_dir)):
             if stale.exists():
                 stale.rename(_free_name(stale))
         make_database(path)

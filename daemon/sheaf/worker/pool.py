@@ -25,6 +25,7 @@ import structlog
 from sheaf.content_work.task import ContentTask, ResultT
 from sheaf.core.base.errors import Busy, TooMuchWork, UsageError
 from sheaf.task_set import TaskSet
+from sheaf.threads import in_daemon_thread
 from sheaf.worker.messages import HEAD, Answer, encode_request
 
 PROCESSES_MAX: Final = 2
@@ -97,9 +98,12 @@ class WorkerPool:
             self._places.release()
 
     async def compute(self, call: Callable[[], ResultT]) -> ResultT:
-        """See `ContentWorker`: in a thread; one at a time, so that the loop competes with one only."""
-        async with self._computing:
-            return await asyncio.to_thread(call)
+        """See `ContentWorker`: in a thread; one at a time, so that the loop competes with one only.
+
+        A thread whose caller gave up counts until it has ended; a stop does not wait for it.
+        """
+        await self._computing.acquire()
+        return await in_daemon_thread(call, name="sheaf-compute", when_ended=self._computing.release)
 
     async def close(self) -> None:
         """End every process; whoever waits for one is told. Idempotent."""

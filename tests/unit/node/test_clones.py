@@ -10,7 +10,7 @@ import pytest
 
 from sheaf.core.base.ids import DeviceId, RendezvousId
 from sheaf.core.crypto.identity import DeviceCertificate, DeviceKeys, UserKeys
-from sheaf.core.protocol.signaling import SignalBody, SignalKind, seal_signal
+from sheaf.core.protocol.signaling import SignalBody, SignalKind, TunnelWire, seal_signal
 from sheaf.node.clones import DEVICES_MAX, PROCESSES_MAX, REMEMBERED_S, Clones
 from sheaf.node.signal_desk import STALE_SIGNAL_MS, SignalDesk, _Signal
 from sheaf.ports import Clock, SignalRoute
@@ -82,9 +82,6 @@ def test_a_flood_of_devices_is_bounded(world: World) -> None:
 
 
 KEYS = DeviceKeys(b"\7" * 32, b"\6" * 32)
-CERTIFICATE = DeviceCertificate.issue(
-    UserKeys(b"\5" * 32), KEYS, created_ms=0, name="laptop", user_name="Ada"
-)
 RID = RendezvousId(b"r" * 16)
 
 
@@ -93,6 +90,7 @@ class Desk:
 
     def __init__(self) -> None:
         self.met = 0
+        self.processes: list[bytes | None] = []
         self.made: list[bytes] = []
         self.desk = SignalDesk(
             identity=cast(Any, SimpleNamespace(device=KEYS)),
@@ -104,7 +102,7 @@ class Desk:
                     is_echo=lambda body: body.session_id in self.made,
                 ),
             ),
-            taker=cast(Any, SimpleNamespace(met_myself=self.meet)),
+            taker=cast(Any, SimpleNamespace(met_myself=self.meet, poked=self.poked)),
             clock=cast(Any, SimpleNamespace(wall_ms=lambda: STALE_SIGNAL_MS * 2)),
             tasks=cast(Any, None),
         )
@@ -112,15 +110,22 @@ class Desk:
     def meet(self) -> None:
         self.met += 1
 
-    def hear(self, session_id: bytes, *, created_ms: int = STALE_SIGNAL_MS * 2) -> None:
+    def poked(self, _sender: DeviceCertificate, _route: SignalRoute, process: bytes | None) -> None:
+        self.processes.append(process)
+
+    def hear(
+        self, session_id: bytes, *, created_ms: int = STALE_SIGNAL_MS * 2, sender: DeviceKeys = KEYS
+    ) -> None:
+        user = UserKeys(b"\5" * 32)
         body = SignalBody(
             kind=SignalKind.POKE,
-            sender=CERTIFICATE,
+            sender=DeviceCertificate.issue(user, sender, created_ms=0, name="laptop", user_name="Ada"),
             to=KEYS.device_id,
             session_id=session_id,
             created_ms=created_ms,
+            tunnel=TunnelWire(b"p" * 32, bytes(16)),
         )
-        sealed = seal_signal(body, KEYS, KEYS.kem_public, RID, os.urandom)
+        sealed = seal_signal(body, sender, KEYS.kem_public, RID, os.urandom)
         self.desk._work(_Signal(RID, sealed, SignalRoute("here", None, None)))
 
 
@@ -136,3 +141,12 @@ def test_our_own_poke_sent_back_or_an_old_one_played_again_proves_nothing() -> N
     desk.hear(b"m" * 16)
     desk.hear(b"o" * 16, created_ms=0)
     assert desk.met == 0
+
+
+def test_an_old_poke_of_another_device_played_again_does_not_say_which_process_made_it() -> None:
+    """It was recorded before the other device, and this daemon, were started anew."""
+    desk = Desk()
+    other = DeviceKeys(b"\4" * 32, b"\3" * 32)
+    desk.hear(b"n" * 16, sender=other)
+    desk.hear(b"o" * 16, sender=other, created_ms=0)
+    assert desk.processes == [b"p" * 32, None]

@@ -18,6 +18,7 @@ from sheaf.node.node import Node
 from sheaf.node.space_host import RestoredSpace
 from sheaf.node.unit_of_work import Committer
 from sheaf.node.views import CloseCode, JoinState
+from sheaf.ports import SnapshotRow, WriteBatch
 from tests.support.memory_network import MemoryLan
 from tests.support.memory_store import MemoryStore
 from tests.support.nodes import Listener, Machine, join, machine, new_text, running, text_of, until
@@ -367,3 +368,67 @@ async def test_a_space_that_cannot_be_opened_again_does_not_keep_the_others_read
         assert ann.storage().state == "failed"
         await ann.append_content(docs[1], "and new", agent=None)
         assert {view.name: view.state for view in ann.spaces()} == {"Home": "unavailable", "Work": "ready"}
+
+
+async def test_a_document_that_was_being_read_when_its_space_was_renewed_is_open_in_the_new_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    anns = machine(MemoryLan(), "ann")
+    async with running(anns) as (ann,):
+        space = (await ann.create_space("Home")).space_id
+        doc = await new_text(ann, space, content="kept")
+        other = await new_text(ann, space)
+        await fill(anns, ann, other)
+        await until(lambda: is_open(ann))
+        snapshot = store_of(anns).snapshot
+        is_reading, go_on = asyncio.Event(), asyncio.Event()
+
+        async def slow(space_id: SpaceId, doc_id: DocId) -> SnapshotRow | None:
+            if doc_id == doc and not is_reading.is_set():
+                is_reading.set()
+                await go_on.wait()
+            return await snapshot(space_id, doc_id)
+
+        monkeypatch.setattr(store_of(anns), "snapshot", slow)
+        listener = Listener()
+        opening = asyncio.ensure_future(ann.open_document(doc, listener))
+        await is_reading.wait()
+        store_of(anns).fail_commits_with = None
+        await until(lambda: ann.storage().state == "ok")
+        go_on.set()
+        handle = await opening
+        await ann.append_content(doc, "and new", agent=None)
+        assert listener.updates or listener.ended, "the tab shows what is no longer there"
+        await handle.submit(update_of("from the tab"))
+        await until(lambda: listener.frames == 1)
+
+
+async def test_a_space_that_fails_while_the_daemon_stops_keeps_no_other_one_from_being_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    anns = machine(MemoryLan(), "ann")
+    store = store_of(anns)
+    async with running(anns) as (ann,):
+        spaces = [(await ann.create_space(name)).space_id for name in ("Home", "Work", "Club")]
+        docs = [await new_text(ann, space) for space in spaces]
+        commit, close, is_stopping = store.commit, ann._library.close, asyncio.Event()
+
+        async def defective(batch: WriteBatch) -> None:
+            await is_stopping.wait()
+            if any(row.space_id == spaces[0] for row in batch.pending):
+                raise ValueError("a defect")
+            await until(lambda: ann._library.find(spaces[0]) is None)
+            await commit(batch)
+
+        async def stop() -> None:
+            asyncio.get_running_loop().call_soon(is_stopping.set)
+            await close()
+
+        monkeypatch.setattr(store, "commit", defective)
+        monkeypatch.setattr(ann._library, "close", stop)
+        for doc in docs:
+            handle = await ann.open_document(doc, Listener())
+            await handle.submit(update_of("last words"))
+    monkeypatch.undo()
+    async with running(anns) as (ann,):
+        assert [await text_of(ann, doc) for doc in docs[1:]] == ["last words"] * 2

@@ -8,7 +8,8 @@ import pycrdt
 import pytest
 
 from sheaf.core.base.errors import StorageFailure
-from sheaf.core.base.ids import INDEX_DOC_ID, SpaceId
+from sheaf.core.base.ids import INDEX_DOC_ID, DocId, LogId, SpaceId
+from sheaf.core.base.limits import KIB, UPDATE_BYTES_MAX
 from sheaf.core.crdt.replica import Replica, ReplicaPoisoned
 from sheaf.node.document_loading import encode_covers
 from sheaf.node.node import Node
@@ -75,6 +76,36 @@ async def test_a_snapshot_that_cannot_be_read_costs_nothing() -> None:
         bad = SnapshotRow(space, doc, b"\x01\x01\xff\xff\xff\xff\x0f\x00", covers)
         await host._store.commit(WriteBatch(snapshots=[bad]))
         assert await text_of(ann, doc) == "from the log"
+
+
+async def test_a_snapshot_larger_than_any_update_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    anns = machine(MemoryLan(), "ann")
+    async with running(anns) as (ann,):
+        space = (await ann.create_space("Home")).space_id
+        doc = await new_text(ann, space)
+        host = ann._library.host(space)
+        handle = await ann.open_document(doc, Listener())
+        for _ in range(2):
+            source: pycrdt.Doc[pycrdt.Text] = pycrdt.Doc()
+            source.get("text", type=pycrdt.Text).insert(0, "x" * (UPDATE_BYTES_MAX - KIB))
+            await handle.submit(source.get_update())
+        host.seal_now()
+        await host.flush()
+        actor = host.documents.find(doc)
+        assert actor is not None
+        actor.edits_since_snapshot = 500
+        await handle.close()
+        await host.flush()
+        read = host._store.envelopes_of
+        asked: list[dict[LogId, int]] = []
+
+        async def note(space_id: SpaceId, doc_id: DocId, after: dict[LogId, int]) -> Sequence[EnvelopeRow]:
+            asked.append(after)
+            return await read(space_id, doc_id, after)
+
+        monkeypatch.setattr(host._store, "envelopes_of", note)
+        assert len(await text_of(ann, doc)) == 2 * (UPDATE_BYTES_MAX - KIB)
+        assert [bool(after) for after in asked] == [True], "the whole log was read beside the snapshot"
 
 
 async def test_an_update_that_breaks_native_code_is_left_out_and_the_rest_is_read(

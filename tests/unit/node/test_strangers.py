@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from sheaf.core.base.ids import RendezvousId
+from sheaf.core.protocol.messages import CLONED
 from sheaf.core.protocol.pairing import InviteKeys
 from sheaf.core.protocol.signaling import OpenedSignal
 from sheaf.core.space.roles import Role
@@ -67,3 +68,23 @@ async def test_a_recorded_offer_played_again_is_answered_once() -> None:
         await until(lambda: ann._peers._signals.is_idle)
         await asyncio.sleep(0.01)
         assert answered == []
+
+
+async def test_a_stranger_cannot_say_that_our_identity_is_used_elsewhere() -> None:
+    lan = MemoryLan()
+    async with running(machine(lan, "ann"), machine(lan, "mallory"), machine(lan, "bob")) as nodes:
+        ann, mallory, bob = nodes
+        space = (await ann.create_space("Home")).space_id
+        view = await ann.create_invitation(space, role=Role.EDITOR, expires_in_s=None, max_uses=1)
+        assert view.ticket is not None
+        keys = InviteKeys(Ticket.decode(view.ticket).secret)
+        target = DialTarget(keys.rendezvous_id, keys.kem_public, None)
+        connection = await mallory._peers.dial(target, lan.ports[0].address)
+        mallory._peers.adopt_link(connection, expected=None)
+        await until(lambda: ann._peers.links.online_devices())
+        mallory._peers.links._links[ann._identity.device.device_id].close(CLONED)
+        await until(lambda: not ann._peers.links.online_devices())
+        assert ann._peers.clones.cloned() == {}
+        await join(ann, bob, space)
+        bob._peers.links._links[ann._identity.device.device_id].close(CLONED)
+        await until(lambda: ann._peers.clones.cloned())

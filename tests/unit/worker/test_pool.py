@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -147,3 +148,56 @@ async def test_much_of_what_nothing_ends_is_written_and_read_in_time(piece: str)
             )
             read = ContentTask(Action.READ, DocType.PAGE, ContentFormat.MARKDOWN, update)
             assert (await workers.perform(read)).startswith(b"a")
+
+
+_CANCELLED_COMPUTING = """
+import asyncio, threading
+from sheaf.worker.pool import WorkerPool
+
+async def main():
+    workers, has_begun = WorkerPool(), threading.Event()
+    def endless():
+        has_begun.set()
+        threading.Event().wait()
+    computing = asyncio.ensure_future(workers.compute(endless))
+    await asyncio.to_thread(has_begun.wait)
+    computing.cancel()
+    await asyncio.wait([computing])
+    await workers.close()
+
+asyncio.run(main())
+"""
+
+
+def test_a_computation_that_goes_on_keeps_no_program_from_ending() -> None:
+    ended = subprocess.run([sys.executable, "-c", _CANCELLED_COMPUTING], timeout=30, check=False)
+    assert ended.returncode == 0
+
+
+async def test_a_computation_nobody_waits_for_any_more_counts_until_it_has_ended() -> None:
+    async with pool() as workers:
+        go_on, order = threading.Event(), list[str]()
+        first = asyncio.ensure_future(workers.compute(lambda: (go_on.wait(), order.append("first"))))
+        await asyncio.sleep(0)
+        second = asyncio.ensure_future(workers.compute(lambda: order.append("second")))
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.wait([first])
+        go_on.set()
+        await second
+        assert order == ["first", "second"]
+
+
+async def test_a_thread_that_cannot_be_started_keeps_no_later_computation_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_more(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async with pool() as workers:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", no_more)
+            with pytest.raises(RuntimeError, match="new thread"):
+                await workers.compute(lambda: 1)
+        async with asyncio.timeout(10):
+            assert await workers.compute(lambda: 2) == 2

@@ -5,7 +5,8 @@
  * Invariants:
  *  1. A note exists while an edit is not acknowledged, whatever else is known: a reader's, a refused one's too.
  *  2. An acknowledgement ends the notes of this window and those that were there when it opened the document,
- *     for its first answer carried their edits. A note that another window wrote since is that window's.
+ *     for its first answer carried their edits. A note that another window wrote since is that window's, also
+ *     when that has ended.
  *  3. What the local copy has not stored when the window ends goes into the note itself.
  */
 import { fromBase64, toBase64 } from "lib0/buffer";
@@ -37,6 +38,7 @@ export class UnsavedEdits {
   readonly #documentId: DocumentId;
   #inherited: UnsavedNote[];
   #own: { from: number; since_ms: number } | null = null;
+  #revision = 0;
   /** Own updates that are not known to be in the local copy. */
   #recent: Uint8Array[] = [];
   #label: DocumentLabel | null = null;
@@ -80,6 +82,7 @@ export class UnsavedEdits {
   /** This window changed the document. `from` is its own clock before that. */
   edited(from: number, update: Uint8Array): void {
     this.#recent.push(update);
+    this.#revision += 1;
     if (this.#own) {
       this.#timer ??= setTimeout(() => this.#write(), count_pause_ms);
       return;
@@ -92,11 +95,21 @@ export class UnsavedEdits {
   settled(): void {
     this.#stop();
     const own = { documentId: this.#documentId, client: this.#doc.clientID };
-    const gone = [...this.#inherited, ...(this.#own ? [own] : [])];
+    const gone = [...this.#carried(), ...(this.#own ? [own] : [])];
     this.#own = null;
     this.#inherited = [];
     this.#recent = [];
     if (gone.length > 0) removeNotes(gone);
+  }
+
+  /**
+   * The notes of earlier windows that are as they were when this document was opened. One that was written since,
+   * by a window that was still there, may speak of edits that came too late for this document.
+   */
+  #carried(): UnsavedNote[] {
+    if (this.#inherited.length === 0) return [];
+    const now = new Map(readNotes(this.#documentId).map(({ client, revision }) => [client, revision]));
+    return this.#inherited.filter(({ client, revision }) => now.get(client) === revision);
   }
 
   /** Writes the note anew if another window took it away. */
@@ -108,6 +121,7 @@ export class UnsavedEdits {
 
   /** The window may end now. */
   flush(): void {
+    this.#revision += 1;
     const tail = this.#recent.length > 0 ? toBase64(Y.mergeUpdates(this.#recent)) : null;
     if (!this.#write(tail) && tail !== null) this.#write();
   }
@@ -117,9 +131,10 @@ export class UnsavedEdits {
     if (!this.#own) return true;
     const { from, since_ms } = this.#own;
     const { clientID: client } = this.#doc;
+    const revision = this.#revision;
     const words = newWords(this.#doc, [{ client, from }]);
     const label = this.#label;
-    return writeNote({ documentId: this.#documentId, client, from, since_ms, words, label, tail });
+    return writeNote({ documentId: this.#documentId, client, from, revision, since_ms, words, label, tail });
   }
 
   #stop(): void {

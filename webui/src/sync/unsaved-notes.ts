@@ -12,6 +12,8 @@ export interface UnsavedNote {
   /** The Yjs client id of the edits, and the clock of the first that was not acknowledged. */
   client: number;
   from: number;
+  /** Grows with every edit, and once more when the window ends. */
+  revision: number;
   words: number;
   since_ms: number;
   label: DocumentLabel | null;
@@ -52,6 +54,7 @@ function parse(key: string, text: string): UnsavedNote | null {
     documentId,
     client: Number(client) || 0,
     from: numberOf(fields.from),
+    revision: numberOf(fields.revision),
     words: numberOf(fields.words),
     since_ms: numberOf(fields.since_ms),
     label: labelOf(fields.label),

@@ -124,6 +124,29 @@ describe("an open document", () => {
     expect(readNotes("d_windows")).toMatchObject([{ client: two.doc.clientID }]);
   });
 
+  it("whose edits were acknowledged does not speak for what another wrote after it had looked", async () => {
+    const daemon = new PretendDaemon();
+    const one = visit(daemon, "d_later");
+    await until(() => one.state.get().synced);
+    daemon.down = true;
+    daemon.stop();
+    text(one).insert(0, "early ");
+    await vi.waitFor(async () => expect(await storedUpdates("d_later")).toBe(2));
+    const two = visit(daemon, "d_later");
+    await until(() => two.state.get().localLoaded);
+    text(one).insert(6, "late");
+    one.close();
+    daemon.down = false;
+    await until(() => two.state.get().synced && !two.state.get().pending);
+    expect(daemon.doc.getText("text").toString()).toBe("early ");
+    expect(readNotes("d_later")).toHaveLength(1);
+    two.close();
+    const three = visit(daemon, "d_later");
+    await until(() => three.state.get().synced && !three.state.get().pending);
+    expect(daemon.doc.getText("text").toString()).toBe("early late");
+    expect(readNotes("d_later")).toHaveLength(0);
+  });
+
   it("keeps saying that a reader's earlier words are not saved", async () => {
     const daemon = new PretendDaemon();
     const first = visit(daemon, "d_demoted");

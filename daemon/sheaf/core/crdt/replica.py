@@ -23,7 +23,7 @@ from typing import Any, Final, Self, TypeVar
 import pycrdt
 
 from sheaf.core.base.errors import SheafError, UpdateRefused
-from sheaf.core.base.limits import INTEGER_MAX
+from sheaf.core.base.limits import CLOCK_MAX, INTEGER_MAX
 from sheaf.core.base.machine import Entropy
 from sheaf.core.crdt.canonical import canonical_update
 from sheaf.core.crdt.inspector import UpdateSummary, inspect_update
@@ -32,6 +32,7 @@ from sheaf.core.crdt.page import BODY, PlainNode, read_page, unknown_names
 from sheaf.core.crdt.page_edit import PageEdit, check_edits, edit_page
 from sheaf.core.crdt.state_vector import decode_state_vector
 from sheaf.core.crdt.text import Splice, TextMap, check_splices, splice_text
+from sheaf.core.crdt.update_summary import DEFAULT_LIMITS, UpdateLimits
 
 EMPTY_UPDATE: Final = b"\x00\x00"
 """The update that changes nothing: no clients, no deletions."""
@@ -39,6 +40,7 @@ TEXT: Final = "text"
 """The root of a text document."""
 _DIGEST_DOMAIN: Final = b"sheaf/1 document\0"
 _NORMALISING_CLIENT: Final = 1
+_STATE_LIMITS: Final = UpdateLimits(bytes_max=CLOCK_MAX)
 
 ResultT = TypeVar("ResultT")
 
@@ -71,16 +73,20 @@ class Survey:
     nesting: Nesting
 
 
-def survey_updates(updates: Iterable[bytes]) -> Survey:
+def survey_updates(updates: Iterable[bytes], *, own_states: int = 0) -> Survey:
     """Inspect updates that are to be loaded in this order. Calls no native code: any thread may do it.
+
+    Args:
+        own_states: so many of the first are whole states that a replica here encoded. They may be
+            larger than anything that comes from others.
 
     Raises:
         UpdateRefused: one of them is refused or builds on something absent.
     """
     clocks: dict[int, int] = {}
     nesting = Nesting()
-    for update in updates:
-        summary = inspect_update(update)
+    for number, update in enumerate(updates):
+        summary = inspect_update(update, limits=_STATE_LIMITS if number < own_states else DEFAULT_LIMITS)
         _require(summary, clocks)
         nesting.note(nesting.check(summary), clocks)
         for client, span in summary.clients.items():
