@@ -87,7 +87,9 @@ function SpaceList({ current }: { current: string | null }) {
               onClick={() => actions.openSpace(space.space_id)}
             >
               <span className="space-mark" aria-hidden="true" />
-              <span className="space-name">{space.name}</span>
+              <span className="space-name" dir="auto">
+                {space.name}
+              </span>
               <SpaceNote space={space} />
             </button>
           </li>

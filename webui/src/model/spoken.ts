@@ -47,8 +47,7 @@ export function codeWords(
         isOver: false,
       };
     case "used":
-      if (problem !== null)
-        return { title: `${name} is in this space already`, body: problem, isOver: true };
+      if (problem !== null) return { title: `${name} is in this space already`, body: problem, isOver: true };
       return { title: `${name} joined`, body: "Compare the words below, if you have not yet.", isOver: true };
     case "burned":
       return { title: "That code is spent", body: problem ?? spent, isOver: true };
