@@ -34,6 +34,10 @@ class ReadyInfo:
     lan_listening: str | None
 
 
+_REPEATED: Final = {"peers": "peer", "relays": "relay"}
+"""Settings whose option is given once for each value, and what the option is called."""
+
+
 class Settings(BaseSettings):
     """The settings of one daemon. Lists in variables are separated by commas."""
 
@@ -140,9 +144,9 @@ def _singular_variables(given: Mapping[str, Any]) -> dict[str, str]:
         UsageError: the plural is set too, and it cannot be both.
     """
     found = {}
-    for name in ("peers", "relays"):
+    for name, option in _REPEATED.items():
         plural = f"SHEAF_{name.upper()}"
-        singular = plural.removesuffix("S")
+        singular = f"SHEAF_{option.upper()}"
         if name in given or not (text := os.environ.get(singular)):
             continue
         if os.environ.get(plural):
@@ -156,6 +160,7 @@ def _explain(error: ValidationError, given: Mapping[str, Any]) -> str:
     parts = []
     for item in error.errors():
         field = str(item["loc"][0]) if item["loc"] else "settings"
-        name = f"--{field.replace('_', '-')}" if field in given else f"SHEAF_{field.upper()}"
+        option = _REPEATED.get(field, field).replace("_", "-")
+        name = f"--{option}" if field in given else f"SHEAF_{field.upper()}"
         parts.append(f"{name}: {item['msg'].removeprefix('Value error, ')}")
     return "; ".join(parts)

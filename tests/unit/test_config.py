@@ -55,8 +55,9 @@ def test_options_win_over_variables_and_variables_over_defaults(
         ({"port": 70_000}, "--port: "),
         ({"lan": "nonsense"}, "--lan: 'nonsense' is not HOST:PORT"),
         ({"lan": "host:port"}, "--lan: 'port' is not a port between 0 and 65535"),
-        ({"peers": ("1.2.3.4:0",)}, "--peers: '0' is not a port between 1 and 65535"),
-        ({"peers": ("fe80::1:5",)}, "--peers: 'fe80::1:5' is not HOST:PORT"),
+        ({"peers": ("1.2.3.4:0",)}, "--peer: '0' is not a port between 1 and 65535"),
+        ({"peers": ("fe80::1:5",)}, "--peer: 'fe80::1:5' is not HOST:PORT"),
+        ({"relays": ("http://x",)}, "--relay: A relay's address looks like"),
         ({"log_format": "xml"}, "--log-format: "),
     ],
 )

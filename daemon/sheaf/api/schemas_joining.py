@@ -33,7 +33,8 @@ class Invitation(BaseModel):
     """A ticket and what it allows; the ticket is known only to the device that issued it.
 
     The fields from `code` on are for one that is said aloud: `guest_name` and `safety_words` once somebody
-    proved to know the code, `code_problem` when it is over without anybody.
+    proved to know the code, `code_problem` when it brought nobody new: a `used` code has
+    one when its guest was in the space already.
     """
 
     invitation_id: str

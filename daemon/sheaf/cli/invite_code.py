@@ -38,8 +38,14 @@ def invite_by_code(session: Session, space: str, role: str, *, is_waiting: bool)
             note("The code is withdrawn.")
             raise
     shown = {key: value for key, value in invitation.items() if key != "qr_svg"}
+    session.show(shown, lambda: typer.echo(_who_came(invitation, name)) if is_waiting else None)
+
+
+def _who_came(invitation: dict[str, Any], name: str) -> str:
     guest = printable(invitation["guest_name"] or "")
-    session.show(shown, lambda: typer.echo(f"{guest} is in “{name}” now.") if is_waiting else None)
+    if invitation["code_problem"] is not None:
+        return f"{guest} is in “{name}” already. {invitation['code_problem']}"
+    return f"{guest} is in “{name}” now."
 
 
 def _show_code(session: Session, invitation: dict[str, Any], name: str, *, is_waiting: bool) -> None:

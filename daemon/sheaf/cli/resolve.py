@@ -49,9 +49,9 @@ def _choose(
 ) -> dict[str, Any]:
     found = _matches(candidates, wanted, id_field, name_field)
     if not found:
-        command = "space" if noun == "space" else "doc"
+        command = "sheaf space list" if noun == "space" else "sheaf doc list SPACE"
         raise CommandFailed(
-            f"There is no {noun} “{wanted}” here. `sheaf {command} list` shows what there is.",
+            f"There is no {noun} “{wanted}” here. `{command}` shows what there is.",
             ExitCode.NOT_FOUND,
         )
     if len(found) > 1:

@@ -79,7 +79,9 @@ def _print_status(state: dict[str, Any]) -> None:
     unsent = storage["unsent_edits"]
     detail = printable(storage["detail"] or "").removesuffix(".")
     saved = _SAVED.get(storage["state"], "{detail}").format(detail=detail)
-    typer.echo(f"Storage   {saved}" + (f"; {plural(unsent, 'edit')} nobody else has yet" if unsent else ""))
+    typer.echo(f"Storage   {saved}")
+    if unsent:
+        typer.echo(f"          {plural(unsent, 'edit')} nobody else has yet")
     if state["held_changes"]:
         typer.echo(f"          {HELD.format(plural(state['held_changes'], 'change'))}")
     listening = lan["listening"] or "not listening"

@@ -172,8 +172,10 @@ def _announce(ready: object, data_dir: Path, *, open_it: bool) -> None:
             f"  {ready.launch_link}\n\n"
             "`sheaf open` makes another link. Ctrl-C stops the daemon."
         )
-    if ready.lan_listening:
-        port = ready.lan_listening.rpartition(":")[2]
+    host, _, port = (ready.lan_listening or "").rpartition(":")
+    if host in ("127.0.0.1", "[::1]"):
+        typer.echo(f"Other machines cannot reach this one: it listens at {ready.lan_listening} only (--lan).")
+    elif port:
         typer.echo(f"Other machines reach this one at port {port}; `sheaf status` names its addresses.")
     if open_it:
         open_browser(ready.launch_link, data_dir)

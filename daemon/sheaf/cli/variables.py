@@ -36,6 +36,8 @@ _OTHER_NAMES: Final = (
 DAEMON: Final = frozenset(PREFIX + name for name in _DAEMON_NAMES.split())
 RELAY: Final = frozenset(RELAY_PREFIX + name for name in _RELAY_NAMES.split())
 OTHERS: Final = frozenset(PREFIX + name for name in _OTHER_NAMES.split())
+_SINGULAR: Final = frozenset({"SHEAF_PEER", "SHEAF_RELAY"})
+"""Taken like their plurals, which are the documented names and the ones to suggest."""
 _MEANT: Final = {
     "SHEAF_NO_MDNS": "SHEAF_MDNS=false",
     "SHEAF_NO_OPEN": "SHEAF_OPEN_BROWSER=false",
@@ -78,7 +80,7 @@ def refuse_misspelt() -> list[Unknown]:
 def _nearest(name: str) -> str | None:
     """Compared without the common beginning, which makes all of them alike: a container platform's
     SHEAF_RELAY_PORT, for a service named sheaf-relay, is no misspelling."""
-    prefix, known = (RELAY_PREFIX, RELAY) if name.startswith(RELAY_PREFIX) else (PREFIX, DAEMON)
+    prefix, known = (RELAY_PREFIX, RELAY) if name.startswith(RELAY_PREFIX) else (PREFIX, DAEMON - _SINGULAR)
     rests = [each.removeprefix(prefix) for each in sorted(known)]
     found = difflib.get_close_matches(name.removeprefix(prefix), rests, n=1, cutoff=_LIKENESS_MIN)
     return prefix + found[0] if found else None

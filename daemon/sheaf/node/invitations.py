@@ -186,11 +186,10 @@ class Invitations:
         """One invitation, open or not. Raises NotFound."""
         return self._view(self._library.host(space_id), op_id)
 
-    def is_used_up(self, space_id: SpaceId, op_id: OpId) -> bool:
-        """Whether as many came in by it as it is for."""
+    def is_member(self, space_id: SpaceId, user_id: UserId) -> bool:
+        """Whether this person is in the space."""
         host = self._library.find(space_id)
-        info = None if host is None else host.space.membership.invites.get(op_id)
-        return info is not None and info.uses >= info.max_uses
+        return host is not None and user_id in host.space.membership.members
 
     def reserve(self, op_id: OpId, user_id: UserId) -> None:
         """From now on only this person is let in by it (while this daemon runs)."""

@@ -58,6 +58,7 @@ _PROBLEMS: Final = {
     "crowded": "Two came with this code's number at the same time. Make a new one; if this happens "
     "again, somebody is in the way: send a ticket over a channel you trust instead.",
     "expired": "Nobody came in time. Make a new code.",
+    "known": "The code changed nothing. For somebody else, make a new one.",
 }
 
 
@@ -74,7 +75,7 @@ class CodeInvitations(Protocol):
     ) -> InvitationView: ...
     async def revoke(self, space_id: SpaceId, op_id: OpId) -> None: ...
     def view(self, space_id: SpaceId, op_id: OpId) -> InvitationView: ...
-    def is_used_up(self, space_id: SpaceId, op_id: OpId) -> bool: ...
+    def is_member(self, space_id: SpaceId, user_id: UserId) -> bool: ...
     def reserve(self, op_id: OpId, user_id: UserId) -> None: ...
 
 
@@ -89,6 +90,8 @@ class IssuedCode:
     inviter: CodeInviter
     view: CodeView
     ends_at: Seconds
+    guest: UserId | None = None
+    """Who proved to know it."""
     tasks: TaskSet = field(default_factory=lambda: TaskSet("spoken code"))
 
 
@@ -203,7 +206,7 @@ class SpokenCodes:
     def _state(self, code: IssuedCode) -> CodeState:
         if code.view.state is not CodeState.CONFIRMED:
             return code.view.state
-        if self._invitations.is_used_up(code.space_id, code.op_id):
+        if code.guest is not None and self._invitations.is_member(code.space_id, code.guest):
             return CodeState.USED
         is_late = self._clock.now() >= code.ends_at + GRACE_S
         return CodeState.EXPIRED if is_late else CodeState.CONFIRMED
@@ -268,11 +271,15 @@ class SpokenCodes:
         met = code.inviter.met(await code.plate.hear())
         self._invitations.reserve(code.op_id, met.party.user_id)
         await code.plate.say(code.inviter.grant(code.ticket))
+        # who is in already gets the ticket too: a device that lost its database needs it
+        is_known = self._invitations.is_member(code.space_id, met.party.user_id)
+        code.guest = met.party.user_id
         code.view = replace(
             code.view,
             state=CodeState.CONFIRMED,
             safety_words=met.safety_words,
             guest_name=met.party.name,
+            problem=_PROBLEMS["known"] if is_known else None,
         )
         self._changed(code)
         with contextlib.suppress(TransportFailure, TimeoutError):  # until the joiner has it, and leaves

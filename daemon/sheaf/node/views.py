@@ -164,7 +164,10 @@ class CodeView:
     safety_words: tuple[str, ...] | None = None
     guest_name: str | None = None
     problem: str | None = None
-    """Why it is burned or failed and what to do; whole sentences."""
+    """Why it brought nobody new, and what to do; whole sentences.
+
+    A used code has one when its guest was in the space already.
+    """
 
 
 @dataclass(frozen=True, slots=True)

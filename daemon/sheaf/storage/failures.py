@@ -55,13 +55,15 @@ DATABASE_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
 def storage_failure(error: sqlite3.Error | UnicodeDecodeError, folder: Path) -> StorageFailure:
     """The failure to raise instead of `error`: a sentence for people, the code for experts.
 
+    A full disk needs no code: the sentence says everything, and people meet it in the editor.
+
     Args:
         folder: the data directory; its disk is asked when SQLite does not tell why it could not write.
     """
     code = _code(error)
     name = getattr(error, "sqlite_errorname", None) or type(error).__name__
     if code & _PRIMARY == sqlite3.SQLITE_FULL or (code in _WRITE_CODES and _is_full(folder)):
-        return full_disk(folder, f"{name}: {error}")
+        return full_disk(folder)
     sentence = _SENTENCES.get(code & _PRIMARY, "The database refused, so this was not done.")
     return StorageFailure(f"{sentence} [{name}: {error}]")
 

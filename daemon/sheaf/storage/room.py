@@ -84,12 +84,11 @@ def try_writing(folder: Path) -> None:
         os.close(descriptor)
 
 
-def full_disk(folder: Path, code: str = "") -> DiskFull:
-    """The failure to raise when the disk of `folder` is full; `code` is for experts."""
-    note = f" [{code}]" if code else ""
+def full_disk(folder: Path) -> DiskFull:
+    """The failure to raise when the disk of `folder` is full."""
     return DiskFull(
         "The disk is full: nothing you write now is saved; what was saved is safe. "
-        f"Make room on {_mount_of(folder)}; Sheaf goes on by itself.{note}"
+        f"Make room on {_mount_of(folder)}; Sheaf goes on by itself."
     )
 
 

@@ -60,6 +60,16 @@ async def test_a_code_is_printed_waited_for_and_ends_with_who_came(sheaf: Run, n
     assert "for Ada and Bob alike" in outcome.err
 
 
+async def test_a_code_used_by_who_is_in_already_ends_and_says_so(sheaf: Run, node: FakeNode) -> None:
+    await sheaf("space", "create", "Home")
+    running = asyncio.ensure_future(sheaf("invite", "Home", "--code"))
+    await eventually(lambda: is_waiting(node))
+    becomes(node, CodeState.USED, problem="The code changed nothing.")
+    outcome = await running
+    assert outcome.code == 0
+    assert outcome.out.splitlines() == [CODE, "Bob is in “Home” already. The code changed nothing."]
+
+
 @pytest.mark.parametrize("state", [CodeState.BURNED, CodeState.EXPIRED, CodeState.FAILED])
 async def test_a_code_that_brings_nobody_ends_with_the_reason(
     sheaf: Run, node: FakeNode, state: CodeState

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from sheaf.config import ReadyInfo
 READY = ReadyInfo(port=7411, launch_link="http://127.0.0.1:7411/#token=secret", lan_listening="0.0.0.0:47411")
 
 
-def announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_journal: bool) -> str:
+def announced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_journal: bool, ready: ReadyInfo = READY
+) -> str:
     """What a fresh daemon prints into a file, which is the journal or not."""
     output = tmp_path / "output"
     with output.open("w") as stream:
@@ -20,7 +23,7 @@ def announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_journal: bo
         inode = info.st_ino if is_journal else info.st_ino + 1
         monkeypatch.setenv("JOURNAL_STREAM", f"{info.st_dev}:{inode}")
         monkeypatch.setattr(sys, "stdout", stream)
-        _announce(READY, tmp_path, open_it=False)
+        _announce(ready, tmp_path, open_it=False)
     return output.read_text()
 
 
@@ -31,6 +34,16 @@ def test_the_link_is_printed_with_the_port_others_reach(
     assert READY.launch_link in text
     assert "port 47411" in text
     assert "0.0.0.0" not in text
+
+
+@pytest.mark.parametrize("listening", ["127.0.0.1:47411", "[::1]:47411"])
+def test_a_daemon_on_loopback_promises_no_other_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listening: str
+) -> None:
+    ready = replace(READY, lan_listening=listening)
+    text = announced(tmp_path, monkeypatch, is_journal=False, ready=ready)
+    assert f"Other machines cannot reach this one: it listens at {listening} only" in text
+    assert "Other machines reach" not in text
 
 
 def test_the_link_stays_out_of_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

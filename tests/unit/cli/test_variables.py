@@ -44,6 +44,8 @@ def test_every_option_of_the_relay_has_a_variable_named_like_it() -> None:
     [
         ("SHEAF_LANS", "SHEAF_LAN"),
         ("SHEAF_DATADIR", "SHEAF_DATA_DIR"),
+        ("SHEAF_RELAYZ", "SHEAF_RELAYS"),
+        ("SHEAF_PEEER", "SHEAF_PEERS"),
         ("SHEAF_LOGLEVEL", "SHEAF_LOG_LEVEL"),
         ("SHEAF_NO_MDNS", "SHEAF_MDNS=false"),
         ("SHEAF_RELAY_LISTENS", "SHEAF_RELAY_LISTEN"),

@@ -24,6 +24,7 @@ from tests.support.code_town import (
     town,
     until_state,
 )
+from tests.support.memory_store import MemoryStore
 from tests.support.nodes import seeded_entropy, until
 
 # --------------------------------------------------------------------------- it works
@@ -59,6 +60,35 @@ async def test_events_tell_both_sides_that_to_look_again() -> None:
         while event.kind != "join_changed" or event.data["state"] != "done":
             event = await anext(heard_by_bob)
         assert event.data["join_id"] == joined.join_id
+
+
+async def test_the_inviter_of_who_is_in_already_is_told_so_at_once() -> None:
+    async with town("ann", "bob") as here:
+        ann, bob = here.nodes
+        await join_by(bob, (await invite(ann))[2].text)
+        space, op, code = await invite(ann)
+        again = await join_by(bob, code.text)
+        assert (again.state, again.error) == (JoinState.DONE, None)
+        used = await until_state(ann, space, op, CodeState.USED)
+        assert used.guest_name == "bob"
+        assert used.problem == "The code changed nothing. For somebody else, make a new one."
+        assert len(ann.members(space)) == 2
+
+
+async def test_who_is_in_already_gets_the_ticket_for_a_device_that_lost_its_database() -> None:
+    async with town("ann", "bob") as here:
+        ann, bob = here.nodes
+        await join_by(bob, (await invite(ann))[2].text)
+        space, op, code = await invite(ann)
+        await bob.close()
+        here.machines[1].store = MemoryStore()
+        again = await here.machines[1].start()
+        try:
+            joined = await join_by(again, code.text)
+            assert (joined.state, joined.space_id) == (JoinState.DONE, space)
+            await until_state(ann, space, op, CodeState.USED)
+        finally:
+            await again.close()
 
 
 async def test_two_codes_at_once_bring_each_their_own_guest() -> None:

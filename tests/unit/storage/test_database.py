@@ -274,6 +274,7 @@ async def test_a_refusal_of_the_disk_is_told_and_a_defect_is_not(database: Datab
     with pytest.raises(StorageFailure):
         await database.write(raising(sqlite_error(sqlite3.SQLITE_FULL, "SQLITE_FULL")))
     assert [text.startswith("The disk is full") for text in told] == [True]
+    assert "SQLITE" not in told[0]
 
 
 async def test_an_error_of_a_query_is_a_storage_failure(database: Database) -> None:

@@ -209,7 +209,9 @@ export function CommandPalette({ onClose }: { onClose: () => void }) {
               <span className="menu-icon" aria-hidden="true">
                 {entry.icon}
               </span>
-              <span className="palette-label">{entry.label}</span>
+              <span className="palette-label" dir="auto">
+                {entry.label}
+              </span>
               <span className="muted">{entry.detail}</span>
             </div>
           ))}

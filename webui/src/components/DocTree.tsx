@@ -238,7 +238,7 @@ export function DocTree({ nodes, current, canEdit, label }: DocTreeProps) {
                 }}
               />
             ) : (
-              <span className={`doc-name ${document.title.trim() === "" ? "doc-name-empty" : ""}`}>
+              <span dir="auto" className={`doc-name ${document.title.trim() === "" ? "doc-name-empty" : ""}`}>
                 {titleOf(document)}
               </span>
             )}

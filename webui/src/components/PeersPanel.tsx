@@ -48,7 +48,7 @@ export function PeersPanel() {
     >
       <h3>Who is connected</h3>
       {(link === "online" ? (status?.clones ?? []) : []).map((clone) => (
-        <p key={clone.device_id} className="hint peers-problem" data-testid="clone-warning">
+        <p key={clone.device_id} className="peers-problem" data-testid="clone-warning">
           {clone.what} {clone.do}
         </p>
       ))}

@@ -87,7 +87,9 @@ function SpaceList({ current }: { current: string | null }) {
               onClick={() => actions.openSpace(space.space_id)}
             >
               <span className="space-mark" aria-hidden="true" />
-              <span className="space-name">{space.name}</span>
+              <span className="space-name" dir="auto">
+                {space.name}
+              </span>
               <SpaceNote space={space} />
             </button>
           </li>
@@ -127,7 +129,8 @@ function SpacePages() {
   const tree = useTree(spaceId);
   const route = useStore(navigation.route);
   if (!space || !spaceId) return null;
-  const canEdit = space.role !== "reader";
+  const isReadable = space.state !== "unavailable";
+  const canEdit = isReadable && space.role !== "reader";
   const menu: (MenuItem | "separator")[] = [
     { label: "Share…", icon: <UserPlus size={15} />, run: () => overlays.open({ kind: "share", spaceId }) },
     { label: "Members", icon: <Users size={15} />, run: () => overlays.open({ kind: "members", spaceId }) },
@@ -157,7 +160,9 @@ function SpacePages() {
           testId="space-menu"
         />
       </div>
-      {tree === null ? (
+      {tree === null && !isReadable ? (
+        <p className="sidebar-words">Its pages cannot be read right now.</p>
+      ) : tree === null ? (
         <TreeSkeleton />
       ) : tree.length === 0 ? (
         <p className="sidebar-words">Nothing written here yet.</p>

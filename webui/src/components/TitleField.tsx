@@ -50,6 +50,7 @@ export function TitleField({ document, readOnly, onLeave }: TitleFieldProps) {
       <textarea
         ref={field}
         className="doc-title"
+        dir="auto"
         data-testid="doc-title"
         aria-label="Title"
         placeholder={untitled}

@@ -66,16 +66,18 @@ function Crumbs() {
     <nav className="crumbs" aria-label="Where you are">
       <ol>
         <li>
-          <button type="button" onClick={() => actions.openSpace(space.space_id)}>
+          <button type="button" dir="auto" onClick={() => actions.openSpace(space.space_id)}>
             {space.name}
           </button>
         </li>
         {path.map((document, index) => (
           <li key={document.document_id}>
             {index === path.length - 1 ? (
-              <span aria-current="page">{titleOf(document)}</span>
+              <span aria-current="page" dir="auto">
+                {titleOf(document)}
+              </span>
             ) : (
-              <button type="button" onClick={() => actions.openDocument(document.document_id)}>
+              <button type="button" dir="auto" onClick={() => actions.openDocument(document.document_id)}>
                 {titleOf(document)}
               </button>
             )}

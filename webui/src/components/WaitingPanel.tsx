@@ -6,7 +6,7 @@ import { useStore } from "../hooks/store";
 import type { DocumentId } from "../model/identifiers";
 import { titleOf } from "../model/library";
 import { relativeMoment } from "../model/time";
-import { isStuck, type WaitingDocument, waitingWords } from "../model/unsaved";
+import { isStuck, stateNow, type WaitingDocument, waitingWords } from "../model/unsaved";
 import { wordsInWords } from "../model/words";
 import type { UnsentTitle } from "../stores/titles";
 import { Button } from "./controls";
@@ -49,7 +49,8 @@ export function WaitingPanel() {
 function WaitingRow({ waiting, now }: { waiting: WaitingDocument; now: number }) {
   const { library, navigation, overlays } = useApp();
   useStore(library);
-  const { documentId, label, state } = waiting;
+  const { documentId, label } = waiting;
+  const state = stateNow(waiting.state, library.get().status?.storage);
   const document = library.find(documentId);
   const space = library.get().spaces?.find(({ space_id }) => space_id === document?.space_id);
   const title = document ? titleOf(document) : label ? titleOf(label) : "A page";

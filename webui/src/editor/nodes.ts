@@ -28,7 +28,7 @@ const tags: Readonly<Record<BlockKind, string>> = {
 };
 
 function blockToDom(kind: BlockKind, indent: number, checked: boolean): DOMOutputSpec {
-  const attributes = { class: "block", "data-kind": kind, "data-indent": String(indent) };
+  const attributes = { class: "block", dir: "auto", "data-kind": kind, "data-indent": String(indent) };
   if (kind === "callout") return ["div", { ...attributes, role: "note" }, 0];
   if (kind !== "todo") return [tags[kind], attributes, 0];
   const box = {

@@ -55,7 +55,7 @@ export function storageWords(storage: StorageNews, kept: boolean): { lead: strin
   if (isSaving(storage))
     return { lead: "Everything is saved.", rest: storage.detail ?? "There is little room left." };
   const where = kept
-    ? "It is kept in this browser and saved by itself as soon as the disk takes it again."
+    ? "What you write is kept in this browser and saved by itself as soon as the disk takes it again."
     : "This browser cannot keep it either: it is only in this window. Do not close it.";
   return {
     lead: "What you write now is not saved on this laptop.",

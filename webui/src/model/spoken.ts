@@ -26,7 +26,7 @@ export interface CodeWords {
   isOver: boolean;
 }
 
-/** `guest` is the name of who came, `problem` the daemon's own words for why it is over without anybody. */
+/** `guest` is the name of who came, `problem` the daemon's own words for why it brought nobody new. */
 export function codeWords(
   state: CodeState,
   guest: string | null = null,
@@ -47,6 +47,7 @@ export function codeWords(
         isOver: false,
       };
     case "used":
+      if (problem !== null) return { title: `${name} is in this space already`, body: problem, isOver: true };
       return { title: `${name} joined`, body: "Compare the words below, if you have not yet.", isOver: true };
     case "burned":
       return { title: "That code is spent", body: problem ?? spent, isOver: true };

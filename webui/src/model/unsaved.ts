@@ -6,7 +6,7 @@
  *  2. Whatever keeps an entry waiting is a reason to say so, never a reason to drop it.
  */
 import type { DocumentId } from "./identifiers";
-import type { DocumentType } from "./library";
+import { type DocumentType, isSaving, type StorageState } from "./library";
 
 /** What a document was called when its words were typed: the daemon may not know it any more. */
 export interface DocumentLabel {
@@ -45,6 +45,12 @@ export interface WaitingDocument {
 /** States that time alone does not end: the person has to decide. */
 export const isStuck = (state: WaitState): boolean =>
   state === "reader" || state === "unknown" || state === "refused";
+
+/** What is said of words that are on their way to a disk that takes nothing: that they wait for it. */
+export const stateNow = (
+  state: WaitState,
+  storage: Pick<StorageState, "state"> | null | undefined,
+): WaitState => (state === "sending" && !isSaving(storage) ? "storage" : state);
 
 export function waitingWords(state: WaitState): string {
   switch (state) {

@@ -10,10 +10,17 @@ import { useSpace } from "../hooks/library";
 import { useStore } from "../hooks/store";
 import { spaceWarning } from "../model/delivery";
 import type { SpaceId } from "../model/identifiers";
-import { titleOf } from "../model/library";
+import { type Space, titleOf } from "../model/library";
 import { relativeTime } from "../model/time";
 
 const recent_max = 8;
+
+function factsOf({ state, member_count }: Space, pages: number): string {
+  if (state === "unavailable")
+    return "Sheaf cannot read this space right now. These are its pages as last seen here.";
+  const people = member_count === 1 ? "Only you, so far" : `${member_count} people`;
+  return `${people} · ${pages === 1 ? "1 page" : `${pages} pages`}`;
+}
 
 export function SpacePage({ spaceId }: { spaceId: SpaceId }) {
   const { library, preferences, overlays } = useApp();
@@ -69,11 +76,10 @@ export function SpacePage({ spaceId }: { spaceId: SpaceId }) {
   const recent = [...documents].sort((a, b) => (a.updated_at < b.updated_at ? 1 : -1)).slice(0, recent_max);
   return (
     <div className="paper space-page">
-      <h1 className="space-title">{space.name}</h1>
-      <p className="muted">
-        {space.member_count === 1 ? "Only you, so far" : `${space.member_count} people`} ·{" "}
-        {documents.length === 1 ? "1 page" : `${documents.length} pages`}
-      </p>
+      <h1 className="space-title" dir="auto">
+        {space.name}
+      </h1>
+      <p className="muted">{factsOf(space, documents.length)}</p>
       <Warnings problems={warning ? [warning] : []} />
       <WaitingPanel />
       {documents.length === 0 ? (
@@ -107,7 +113,9 @@ export function SpacePage({ spaceId }: { spaceId: SpaceId }) {
                 <span className="doc-icon" aria-hidden="true">
                   {document.type === "page" ? <FileText size={17} /> : <Hash size={17} />}
                 </span>
-                <span className="card-name">{titleOf(document)}</span>
+                <span className="card-name" dir="auto">
+                  {titleOf(document)}
+                </span>
                 <span className="muted">{relativeTime(document.updated_at, now)}</span>
               </button>
             </li>

@@ -79,6 +79,10 @@ describe("a spoken code's life", () => {
     expect(codeWords("burned").body).toMatch(/Make another/);
     expect(codeWords("burned", null, "Two came at once.").body).toBe("Two came at once.");
     expect(codeWords("used", "Ann").title).toBe("Ann joined");
+    expect(codeWords("used", "Ann", "It changed nothing.")).toMatchObject({
+      title: "Ann is in this space already",
+      body: "It changed nothing.",
+    });
   });
 });
 

@@ -4,6 +4,7 @@ import { type Document, isReadOnly } from "../../src/model/library";
 import type { ApiFailure } from "../../src/model/ports";
 import { standingOf } from "../../src/model/standing";
 import { trashedAbove } from "../../src/model/tree";
+import { stateNow } from "../../src/model/unsaved";
 import { countWords, wordsInWords } from "../../src/model/words";
 
 const problem = (status: number): ApiFailure => ({ kind: "problem", status, title: "words", detail: null });
@@ -27,6 +28,16 @@ describe("whether a document is gone", () => {
 
   it.each([{ kind: "unreachable" }, { kind: "signed_out" }] as const)("is not said by %o", (failure) => {
     expect(standingOf(failure, { state: "low" }).kind).toBe("unreachable");
+  });
+});
+
+describe("words on their way", () => {
+  it.each([
+    ["sending", "ok", "sending"],
+    ["sending", "read_only", "storage"],
+    ["reader", "read_only", "reader"],
+  ] as const)("%s, while the storage is %s: %s", (state, storage, shown) => {
+    expect(stateNow(state, { state: storage })).toBe(shown);
   });
 });
 
