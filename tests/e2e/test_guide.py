@@ -93,7 +93,7 @@ PROMISES: Final = {
     r"sheaf doctor network": r"^INTERFACE +USED(.*\n)*Multicast",
     r"curl .*/status": r'"user_name"',
     r"curl .*/metrics": r"^# TYPE sheaf",
-    r"journalctl": r"Sheaf is running",
+    r"journalctl": r"\"event\": \"started\"",
 }
 """What a command prints, where a page says so."""
 

@@ -69,7 +69,7 @@ class Reader:
         return {
             r"pipx install\b": self._install,
             r"sheaf up\b": self._up,
-            r"sheaf relay\b": self._start_relay,
+            r"sheaf relay(?! --help)\b": self._start_relay,
             r"podman run\b": self._run_image,
             r"nats-server\b": self._start_nats,
             r"make run\b": self._make_run,
@@ -167,6 +167,8 @@ class Reader:
             self._needs_relay(is_used=False)
         second = self.walk.ben if is_second(command) else self.walk.ann
         machines = [self.walk.ann, self.walk.ben] if is_for_both else [second]
+        if "--new-database" in step:
+            second.lose_database()
         return Outcome(0, "".join(machine.up(step) for machine in machines), "")
 
     def _make_run(self, step: str, command: Command) -> Outcome:

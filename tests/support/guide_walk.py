@@ -174,6 +174,12 @@ class Machine:
         path = self._pretend / "told"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
+    def lose_database(self) -> None:
+        """What has to happen before `sheaf up --new-database` does anything."""
+        self.stop()
+        for file in self.data_dir.glob("sheaf.db*"):
+            file.unlink()
+
     def up(self, text: str = "sheaf up") -> str:
         """`sheaf up` in a terminal, and Ctrl-C for the one that ran there; returns what it said."""
         self.stop()

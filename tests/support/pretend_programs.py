@@ -71,9 +71,9 @@ def loginctl(words: list[str]) -> int:
 
 
 def journalctl(words: list[str]) -> int:
-    """The log of a user's service."""
-    match words:
-        case ["--user", "-u", name]:
+    """The log of a service, all of it or by priority."""
+    match words[words[:1] == ["--user"] :]:
+        case ["-u", name] | ["-u", name, "-p", "warning"]:
             print((PRETEND / f"{name}.log").read_text())
             return 0
     return _refuse(f"journalctl does not know {words}")
