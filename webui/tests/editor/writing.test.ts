@@ -48,6 +48,21 @@ describe("opening", () => {
   });
 });
 
+describe("direction", () => {
+  it("is each block's own, by its first words", () => {
+    const one = writer(
+      seeded(
+        () => block("a"),
+        () => block("שלום", { kind: "todo" }),
+      ),
+    );
+    expect([...one.host.querySelectorAll(".block")].map((each) => each.getAttribute("dir"))).toEqual([
+      "auto",
+      "auto",
+    ]);
+  });
+});
+
 describe("the first words", () => {
   it("make the first block of an empty page", () => {
     const one = writer().type("Hello");
