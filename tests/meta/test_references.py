@@ -67,6 +67,17 @@ def test_every_document_that_is_named_in_capitals_is_there() -> None:
     assert missing == set()
 
 
+def test_every_section_of_the_protocol_that_is_named_is_there() -> None:
+    headings = re.findall(r"^##+ (\d+(?:\.\d+)?)\.? ", (ROOT / "docs/PROTOCOL.md").read_text(), re.MULTILINE)
+    named_sections = {
+        (where, section)
+        for where, sections in named(re.compile(r"PROTOCOL ((?:§[\d.]*\d(?:, )?)+)"))
+        for section in re.findall(r"[\d.]*\d", sections)
+    }
+    assert len(named_sections) > 50
+    assert {(where, section) for where, section in named_sections if section not in headings} == set()
+
+
 def test_every_decision_that_is_named_is_there() -> None:
     numbers = {name.rpartition("/")[2][:4] for name in NAMES if name.startswith("docs/decisions/")}
     assert {(where, number) for where, number in named(DECISION) if number not in numbers} == set()

@@ -2,7 +2,7 @@
 
 All changes of the document pass through here, on the event loop, one at a time: a tab's
 update is inspected, applied, handed to the space's host to be made durable, and only
-after the commit acknowledged to its tab and shown to the others (PROTOCOL §0.7). What
+after the commit acknowledged to its tab and shown to the others (PROTOCOL §10). What
 peers send arrives through `deliver`, already durable or becoming so in the same unit.
 
 Must not know SQL, sockets or envelopes. Invariants:

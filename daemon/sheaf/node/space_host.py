@@ -2,7 +2,7 @@
 
 Everything that happens to a space meets here: local edits from documents, runs and control
 ops from peers. Memory changes first and synchronously; the rows go into the open unit of
-work; tabs and peers hear of it after the commit (PROTOCOL §0.7, §3, §10).
+work; tabs and peers hear of it after the commit (PROTOCOL §3, §10).
 
 Must not know sockets, SQL or HTTP. Invariants:
 1. `durable` (what we tell peers we have) moves only after a commit.

@@ -2,7 +2,7 @@
 
 Signed CBOR {0:1, 1:space, 2:random16, 3:device certificate, 4:auth heads, 5:created_ms} ‖ sig_D.
 A log belongs to (space, device, process incarnation): a new one is made after every start,
-so a restored backup can never continue an old log (PROTOCOL §0.4).
+so a restored backup can never continue an old log (PROTOCOL §3).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Writing: this process's own log of a space (PROTOCOL §0.4, §3).
+"""Writing: this process's own log of a space (PROTOCOL §3).
 
 The log is opened by the first write after every start and never continued after a
 restart. Everything sealed changes the Space at once; the caller commits the result before

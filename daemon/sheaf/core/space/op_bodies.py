@@ -258,7 +258,7 @@ class Keybox:
 class Invite:
     """Whoever proves the secret behind `public` may be admitted with `role`, `max_uses` times.
 
-    `expires_ms` is a hint for the issuer's daemon; clocks decide nothing (PROTOCOL §0)."""
+    `expires_ms` is a hint for the issuer's daemon; clocks decide nothing."""
 
     public: bytes
     kind: InviteKind

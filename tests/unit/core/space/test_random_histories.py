@@ -1,5 +1,5 @@
 """Replicas that write, copy parts of each other, restart and rotate keys at random end equal,
-and nobody ever applies an edit before what its author had applied (PROTOCOL §0.9, §3)."""
+and nobody ever applies an edit before what its author had applied (PROTOCOL §3)."""
 
 from __future__ import annotations
 
