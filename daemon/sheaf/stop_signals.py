@@ -13,6 +13,7 @@ import contextlib
 import os
 import signal
 import stat
+import sys
 from collections.abc import Callable
 from types import FrameType
 from typing import Final
@@ -44,6 +45,7 @@ class StopSignals:
         self._loop = asyncio.get_running_loop()
         self._wanted = asyncio.Event()
         self._presses = 0
+        self._is_told = False
         self._is_ignoring_hangups = False
         self._had_terminal = False
 
@@ -76,6 +78,10 @@ class StopSignals:
             self._presses += 1
             if self._presses >= _PRESSES_TO_FORCE:
                 os._exit(FORCED_EXIT_CODE)
+        elif self._is_told:  # short, since the next signal may interrupt it already
+            return
+        else:
+            self._is_told = True
         self._hand_on(lambda: self._stop(signal.Signals(number).name))
 
     def _on_hangup(self, _number: int, _frame: FrameType | None) -> None:
@@ -106,9 +112,14 @@ class StopSignals:
 
 
 def _ignore_all() -> None:
+    sys.unraisablehook = _drop  # Python tells of a signal that it drops because it came just before
     for name in (*_STOPPING, "SIGHUP"):
         if (number := getattr(signal, name, None)) is not None:
             signal.signal(number, signal.SIG_IGN)
+
+
+def _drop(_told: object) -> None:
+    """The process is at its end: nothing is left that could be told."""
 
 
 def _has_terminal() -> bool:

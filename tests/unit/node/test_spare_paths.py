@@ -167,8 +167,18 @@ async def test_who_lives_beside_the_other_is_a_clone_also_when_it_never_gave_way
     assert not direct.is_closed
 
 
-async def test_what_the_other_side_noticed_is_known_here(links: PeerLinks) -> None:
+async def test_what_a_member_noticed_is_known_here(links: PeerLinks, monkeypatch: pytest.MonkeyPatch) -> None:
     link = make(links, PathKind.WEBRTC, b"one")
+    documents = SimpleNamespace(device_left=lambda _: None)
+    space = SimpleNamespace(is_member=lambda device_id: device_id == PEER, documents=documents)
+    monkeypatch.setattr(links._library, "hosts", lambda: [space])
     link.is_cloned = True
     link.close("the other side left")
     assert links._clones.is_cloned(OWN)
+
+
+async def test_what_a_stranger_says_it_noticed_is_not_believed(links: PeerLinks) -> None:
+    link = make(links, PathKind.WEBRTC, b"one")
+    link.is_cloned = True
+    link.close("the other side left")
+    assert not links._clones.is_cloned(OWN)
