@@ -45,9 +45,8 @@ def couple(tmp_path_factory: pytest.TempPathFactory) -> Couple:
     return Couple((daemons[0].data_dir, daemons[1].data_dir), document_id)
 
 
-@pytest.mark.parametrize(
-    "is_smaller_copied", [False, pytest.param(True, marks=pytest.mark.long)], ids=["larger id", "smaller id"]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("is_smaller_copied", [False, True], ids=["larger id", "smaller id"])
 def test_a_copied_folder_costs_few_connections_loses_nothing_and_is_told_to_all_three(
     is_smaller_copied: bool, couple: Couple, here: Town
 ) -> None:

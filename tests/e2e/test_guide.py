@@ -34,7 +34,9 @@ WITH_COMMENTS: Final = sorted(
     for path in (ROOT / folder).iterdir()
     if commands_of_comments(path, path.name)
 )
-LATER: Final = {f"docs/guide/{name}.md" for name in ("networks", "relay", "troubleshooting")}
+LATER: Final = {
+    f"docs/guide/{name}.md" for name in ("README", "command-line", "networks", "relay", "troubleshooting")
+}
 """Pages whose commands are of the kinds that the other pages hold: CI walks them, and `make long`."""
 
 BARE: Final = {"README.md", "docs/guide/README.md", "docs/guide/service.md", "systemd/sheaf.service"}

@@ -161,6 +161,7 @@ def test_a_backup_and_a_restore_never_mix_with_a_folder_that_is_there(walk: Walk
     assert (digest(backup), digest(ann.data_dir)) == before
 
 
+@pytest.mark.long
 def test_a_restore_while_the_daemon_runs_loses_nothing(walk: Walk) -> None:
     ann = walk.ann
     ann.up()
@@ -182,6 +183,7 @@ def test_a_restore_while_the_daemon_runs_loses_nothing(walk: Walk) -> None:
     assert words(ann) == ["one", "two", "three", "four"]
 
 
+@pytest.mark.long
 def test_moving_takes_the_device_along_and_leaves_none_behind(walk: Walk) -> None:
     ann, ben = walk.ann, walk.ben
     install_service(ann)

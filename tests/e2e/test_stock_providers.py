@@ -74,7 +74,7 @@ async def test_many_offline_edits_that_add_up_to_more_than_a_message_arrive(
         assert line.sent_bytes < 12 * MIB  # it went over the line once
 
 
-@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("version", [pytest.param(2, marks=pytest.mark.long), 3])
 async def test_what_is_too_much_at_once_is_said_and_not_sent_over_and_over(
     ada: Daemon, document_id: str, version: int
 ) -> None:

@@ -94,6 +94,7 @@ def test_a_reader_reads_and_may_not_write(here: Town) -> None:
     assert text(ada, document_id) == "look, do not touch\n"
 
 
+@pytest.mark.long
 def test_n3_a_peer_that_falls_silent_is_noticed_and_met_again(here: Town) -> None:
     ada, ben = here.start("ada", "ben")
     document_id = shared_document(ada, ben)
