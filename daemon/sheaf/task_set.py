@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, Final
+
+CANCEL_AGAIN_S: Final = 1.0
+"""A task that has not ended by then is cancelled again: libraries (nats-py) swallow a cancellation."""
 
 _log = logging.getLogger(__name__)
 
@@ -39,8 +42,8 @@ class TaskSet:
         while remaining := [task for task in self._tasks if task is not current]:
             for task in remaining:
                 task.cancel()
-            await asyncio.wait(remaining)
-            self._tasks.difference_update(remaining)
+            ended, _ = await asyncio.wait(remaining, timeout=CANCEL_AGAIN_S)
+            self._tasks.difference_update(ended)
 
     async def drain(self, timeout_s: float) -> None:
         """Let running tasks end by themselves for at most `timeout_s`."""

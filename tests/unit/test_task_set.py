@@ -7,6 +7,7 @@ import logging
 
 import pytest
 
+from sheaf import task_set
 from sheaf.task_set import TaskSet
 
 
@@ -81,3 +82,26 @@ async def test_draining_gives_up_after_its_time() -> None:
     tasks.spawn(asyncio.Event().wait(), "for ever")  # type: ignore[arg-type]  # the result is of no interest
     await tasks.drain(0.01)
     await tasks.close()
+
+
+async def test_a_task_that_swallows_a_cancellation_is_cancelled_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(task_set, "CANCEL_AGAIN_S", 0.01)
+    swallowed = []
+
+    async def deaf() -> None:
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                swallowed.append(1)
+                if len(swallowed) == 3:
+                    raise
+
+    tasks = TaskSet("test")
+    tasks.spawn(deaf(), "deaf")
+    await asyncio.sleep(0)
+    async with asyncio.timeout(30):
+        await tasks.close()
+    assert len(swallowed) == 3

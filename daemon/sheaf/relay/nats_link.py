@@ -307,6 +307,9 @@ async def _settle(client: Client) -> None:
     subscriptions that still wait in the buffer, and so PONG comes before the server has read them.
     """
     await client._flush_pending(force_flush=True)
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():  # the library swallows a cancellation while it waits there
+        raise asyncio.CancelledError
     await client.flush(timeout=_CONNECT_S)
 
 
