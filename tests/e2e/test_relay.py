@@ -1,4 +1,4 @@
-"""Two people whose daemons can only meet at a relay (PROTOCOL §5 "Paths", §6; issue 3).
+"""Two people whose daemons can only meet at a relay (PROTOCOL §5 "Paths", §6).
 
 Each stands behind a router of his own. The scenes of test_scenes.py show every kind of router; here is what
 the daemon makes of a relay: joining over it, the ways up to a better path and back, and what it tells.

@@ -1,4 +1,4 @@
-"""The network scenes in which two computers that know each other must meet (issue 3, FAULTS N4, N5).
+"""The network scenes in which two computers that know each other must meet (FAULTS N4, N5).
 
 A `Scene` says where the two stand, how their daemons are started, what happens in mid-session and which
 path they must end on. Nothing here looks at results: test_scenes.py plays the scenes and
